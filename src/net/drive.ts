@@ -1,0 +1,348 @@
+/**
+ * Carries a session: its actions out to sockets, timers and services, and what comes back in as events.
+ *
+ * The one place of back-pressure: a side is read only while the session wants it and the other side's output is not
+ * full. Both directions run at once, so two full buffers cannot block each other. A bug in a session ends that
+ * session and nothing else.
+ */
+import type { Socket } from 'node:net'
+import { asGatewayError, GatewayError, unreachable } from '../base/errors.ts'
+import type { Log } from '../base/log.ts'
+import type { Action, AnswerOf, Ask, AskOf, Event, QuestionKind, Session, Side } from '../engine/session.ts'
+import { acceptTls, type ServerTls, startTls } from './tls.ts'
+import { connectUpstream, type UpstreamOptions } from './upstream.ts'
+import { Wire } from './wire.ts'
+
+/** A session whose client is gone may finish what it has begun at the provider, but not stay. */
+const CLIENT_GONE_MS = 60_000
+
+/** The questions that are answered elsewhere; connect, start-tls and wait are answered here. */
+export type ServiceKind = Exclude<QuestionKind, 'connect' | 'start-tls' | 'wait'>
+
+/** One per session. Each rejects with a GatewayError to refuse. `signal`: the session is over, nobody waits any more. */
+export type Services = {
+  readonly [K in ServiceKind]: (ask: AskOf<K>, signal: AbortSignal) => Promise<AnswerOf<K>>
+}
+
+export interface DriveOptions {
+  readonly session: Session
+  /** Paused, TLS already on it where the listener begins with TLS. */
+  readonly client: Socket
+  readonly services: Services
+  readonly log: Log
+  /** For STARTTLS; null where there is none. */
+  readonly clientTls: ServerTls | null
+  readonly upstream: UpstreamOptions
+}
+
+export interface DriveEnd {
+  readonly why: GatewayError | 'quit' | 'drained'
+  readonly durationMs: number
+  readonly fromClientOctets: number
+  readonly toClientOctets: number
+  readonly fromUpstreamOctets: number
+  readonly toUpstreamOctets: number
+}
+
+export class Drive {
+  /** Settles when every socket of the session is closed; never rejects. */
+  readonly ended: Promise<DriveEnd>
+  readonly #options: DriveOptions
+  readonly #session: Session
+  readonly #log: Log
+  readonly #startedMs = performance.now()
+  readonly #over = new AbortController()
+  readonly #client: Wire
+  #upstream: Wire | null = null
+  /** For the name to verify at a later STARTTLS. */
+  #upstreamHost = ''
+  /** Of connections to the provider that are closed already. */
+  #upstreamBefore = { received: 0, sent: 0 }
+  #deadline: NodeJS.Timeout | undefined
+  #clientGone: NodeJS.Timeout | undefined
+  readonly #waits = new Set<NodeJS.Timeout>()
+  #stepping = false
+  readonly #backlog: Event[] = []
+  #settleEnd: (end: DriveEnd) => void = () => {}
+
+  constructor(options: DriveOptions) {
+    this.#options = options
+    this.#session = options.session
+    this.#log = options.log
+    this.ended = new Promise((resolve) => {
+      this.#settleEnd = resolve
+    })
+    this.#client = this.#wire('client', options.client)
+  }
+
+  /** Lets the session say its greeting. Once. */
+  start(): this {
+    this.#run(() => this.#session.start())
+    return this
+  }
+
+  /** Asks the session to end: at its next quiet point, or (forced) now. */
+  drain(forced: boolean): void {
+    this.#event({ on: 'drain', forced })
+  }
+
+  #event(event: Event): void {
+    if (this.#over.signal.aborted) return
+    if (this.#stepping) this.#backlog.push(event)
+    else this.#run(() => this.#session.step(event))
+  }
+
+  #run(step: () => Action[]): void {
+    this.#stepping = true
+    this.#client.cork()
+    const upstream = this.#upstream
+    upstream?.cork()
+    try {
+      this.#perform(step())
+      for (let event = this.#backlog.shift(); event !== undefined; event = this.#backlog.shift()) {
+        if (this.#over.signal.aborted) break
+        this.#perform(this.#session.step(event))
+      }
+    } catch (bug) {
+      this.#failed(bug)
+    }
+    this.#stepping = false
+    this.#client.uncork()
+    upstream?.uncork()
+    this.#steer()
+  }
+
+  #failed(bug: unknown): void {
+    const error = bug instanceof GatewayError ? bug : new GatewayError('INTERNAL', {}, bug)
+    this.#log.write('error', 'session failed', {
+      code: error.code,
+      // Where, never what: a message may quote input.
+      at: bug instanceof Error ? placeOf(bug) : null,
+    })
+    if (!this.#over.signal.aborted) this.#close(error)
+  }
+
+  #perform(actions: readonly Action[]): void {
+    for (const action of actions) {
+      if (this.#over.signal.aborted) return
+      switch (action.do) {
+        case 'send':
+          if (action.side === 'client') this.#client.write(action.bytes)
+          else this.#upstream?.write(action.bytes)
+          break
+        case 'ask':
+          this.#ask(action)
+          break
+        case 'deadline':
+          clearTimeout(this.#deadline)
+          if (action.ms !== null) this.#deadline = setTimeout(() => this.#event({ on: 'deadline' }), action.ms)
+          break
+        case 'log':
+          this.#log.write(action.level, action.event, action.fields)
+          break
+        case 'hang-up':
+          this.#hangUp(action.abort)
+          break
+        case 'close':
+          this.#close(action.why)
+          break
+        default:
+          unreachable(action)
+      }
+    }
+  }
+
+  /** Reads each side exactly while its octets have somewhere to go. */
+  #steer(): void {
+    if (this.#over.signal.aborted || this.#stepping) return
+    const client = this.#client
+    const upstream = this.#upstream
+    try {
+      client.read(this.#session.wants('client') && !client.overfull && upstream?.full !== true)
+      upstream?.read(this.#session.wants('upstream') && !upstream.overfull && !client.full)
+    } catch (bug) {
+      this.#failed(bug)
+    }
+  }
+
+  #ask(ask: Ask): void {
+    const signal = this.#over.signal
+    this.#answer(ask).then(
+      (answer) => {
+        if (!signal.aborted) this.#event({ on: 'answer', id: ask.id, answer })
+      },
+      (error: unknown) => {
+        if (signal.aborted) return
+        if (!(error instanceof GatewayError)) {
+          const at = error instanceof Error ? placeOf(error) : null
+          this.#log.write('error', 'service failed', { question: ask.kind, at })
+        }
+        this.#event({ on: 'refused', id: ask.id, error: asGatewayError(error) })
+      },
+    )
+  }
+
+  async #answer(ask: Ask): Promise<unknown> {
+    const { services } = this.#options
+    const signal = this.#over.signal
+    switch (ask.kind) {
+      case 'connect':
+        return this.#connect(ask.ask)
+      case 'start-tls':
+        return this.#startTls(ask.ask)
+      case 'wait':
+        return new Promise<null>((resolve) => {
+          const timer = setTimeout(() => {
+            this.#waits.delete(timer)
+            resolve(null)
+          }, ask.ask.ms)
+          this.#waits.add(timer)
+        })
+      case 'login':
+        return services.login(ask.ask, signal)
+      case 'recipient':
+        return services.recipient(ask.ask, signal)
+      case 'seal-key':
+        return services['seal-key'](ask.ask, signal)
+      case 'open-key':
+        return services['open-key'](ask.ask, signal)
+      case 'batch':
+        return services.batch(ask.ask, signal)
+      default:
+        return unreachable(ask)
+    }
+  }
+
+  async #connect(ask: AskOf<'connect'>): Promise<AnswerOf<'connect'>> {
+    if (this.#upstream !== null) throw new Error('connect: there is a connection already')
+    const { host, port } = ask
+    const begunMs = performance.now()
+    const took = (): number => Math.round(performance.now() - begunMs)
+    try {
+      const { socket, tls, address } = await connectUpstream(ask, this.#options.upstream, this.#over.signal)
+      if (this.#over.signal.aborted) {
+        socket.on('error', () => {}).destroy()
+        throw new GatewayError('UPSTREAM_CONNECTION', { host, port, reason: 'session over' })
+      }
+      this.#upstreamHost = host
+      this.#upstream = this.#wire('upstream', socket)
+      this.#log.write('info', 'provider', { result: 'connected', host, port, address, tls, ms: took() })
+      return { tls }
+    } catch (error) {
+      const { code, detail } = asGatewayError(error)
+      this.#log.write('warn', 'provider', {
+        result: 'failed',
+        code,
+        reason: detail.reason ?? null,
+        host,
+        port,
+        ms: took(),
+      })
+      throw error
+    }
+  }
+
+  async #startTls(ask: AskOf<'start-tls'>): Promise<AnswerOf<'start-tls'>> {
+    if (ask.side === 'client') {
+      const { clientTls } = this.#options
+      if (clientTls === null) throw new Error('start-tls: this listener has no certificate')
+      try {
+        const secured = await this.#client.upgrade((plain) => acceptTls(plain, clientTls))
+        const sni = typeof secured.servername === 'string' ? secured.servername : null
+        this.#log.write('debug', 'tls', { side: 'client', sni, protocol: secured.getProtocol() })
+        return { sni }
+      } catch (error) {
+        throw error instanceof GatewayError ? error : new GatewayError('IO', { side: 'client' }, error)
+      }
+    }
+    const upstream = this.#upstream
+    if (upstream === null) throw new GatewayError('UPSTREAM_CONNECTION', { reason: 'no connection' })
+    const host = this.#upstreamHost
+    try {
+      const secured = await upstream.upgrade((plain) => startTls(plain, host, ask.level, this.#options.upstream.tls))
+      this.#log.write('debug', 'tls', { side: 'upstream', host, protocol: secured.getProtocol() })
+      return { sni: null }
+    } catch (error) {
+      const failure = error instanceof GatewayError ? error : new GatewayError('UPSTREAM_TLS', { host }, error)
+      this.#log.write('warn', 'provider', {
+        result: 'failed',
+        code: failure.code,
+        reason: failure.detail.reason ?? null,
+        host,
+      })
+      throw failure
+    }
+  }
+
+  #wire(side: Side, socket: Socket): Wire {
+    // A wire that was hung up may still have events under way: they concern nobody.
+    const current = (): boolean => (side === 'client' ? this.#client : this.#upstream) === wire
+    const wire: Wire = new Wire(socket, {
+      bytes: (bytes) => {
+        if (current()) this.#event({ on: 'bytes', side, bytes })
+      },
+      gone: (error) => {
+        if (!current()) return
+        if (side === 'upstream') void this.#forgetUpstream()?.finish()
+        else this.#clientGone ??= setTimeout(() => this.#close(new GatewayError('TIMEOUT')), CLIENT_GONE_MS)
+        const reason = (error as NodeJS.ErrnoException | null)?.code ?? 'error'
+        const code = side === 'upstream' ? 'UPSTREAM_CONNECTION' : 'IO'
+        this.#event({
+          on: 'closed',
+          side,
+          error: error === null ? null : new GatewayError(code, { side, reason }, error),
+        })
+      },
+      writable: () => this.#steer(),
+    })
+    return wire
+  }
+
+  #forgetUpstream(): Wire | null {
+    const upstream = this.#upstream
+    if (upstream !== null) {
+      this.#upstreamBefore.received += upstream.receivedOctets
+      this.#upstreamBefore.sent += upstream.sentOctets
+    }
+    this.#upstream = null
+    return upstream
+  }
+
+  #hangUp(abort: boolean): Promise<void> {
+    const upstream = this.#forgetUpstream()
+    if (!abort && upstream !== null) return upstream.finish()
+    upstream?.abort()
+    return Promise.resolve()
+  }
+
+  #close(why: DriveEnd['why']): void {
+    if (this.#over.signal.aborted) return
+    this.#over.abort()
+    clearTimeout(this.#deadline)
+    clearTimeout(this.#clientGone)
+    for (const timer of this.#waits) clearTimeout(timer)
+    this.#backlog.length = 0
+    // What was corked in this step leaves first.
+    this.#client.uncork()
+    this.#upstream?.uncork()
+    const upstream = this.#hangUp(why instanceof GatewayError && why.code === 'INTERNAL')
+    void Promise.all([this.#client.finish(), upstream]).then(() =>
+      this.#settleEnd({
+        why,
+        durationMs: Math.round(performance.now() - this.#startedMs),
+        fromClientOctets: this.#client.receivedOctets,
+        toClientOctets: this.#client.sentOctets,
+        fromUpstreamOctets: this.#upstreamBefore.received,
+        toUpstreamOctets: this.#upstreamBefore.sent,
+      }),
+    )
+  }
+}
+
+/** Name and first place of ours in the stack: enough to find a bug, without the message. */
+function placeOf(error: Error): string {
+  const place = /\((?:file:\/\/)?[^()]*?\/((?:src|test)\/[^()]+)\)|at (?:file:\/\/)?\S*?\/((?:src|test)\/\S+)/.exec(
+    error.stack ?? '',
+  )
+  return `${error.name} at ${place?.[1] ?? place?.[2] ?? 'unknown'}`
+}

@@ -1,0 +1,90 @@
+/**
+ * TLS on both sides. Towards clients: one secure context per listener's certificate. Towards providers: one context
+ * for all connections (a context each costs 19 KiB), verification by the profile's level (daemon.md §3, §7).
+ */
+import { readFileSync } from 'node:fs'
+import { isIP, type Socket } from 'node:net'
+import { connect, createSecureContext, getCACertificates, type SecureContext, TLSSocket } from 'node:tls'
+import { GatewayError } from '../base/errors.ts'
+import type { TlsLevel } from '../engine/account.ts'
+
+const MIN_VERSION = 'TLSv1.2'
+/** A handshake takes two round trips; slower ones are an attack on our memory or a dead line. */
+const HANDSHAKE_MS = 15_000
+
+export interface ServerTls {
+  readonly context: SecureContext
+}
+
+/** @param cert PEM, chain included. @throws Error for a certificate and key that do not go together */
+export function serverTls(cert: Buffer, pkey: Buffer): ServerTls {
+  return { context: createSecureContext({ cert, key: pkey, minVersion: MIN_VERSION, honorCipherOrder: true }) }
+}
+
+export interface UpstreamTls {
+  readonly context: SecureContext
+}
+
+/** @param caBundle PEM file that replaces the trusted authorities; null: Node's and the system's. */
+export function upstreamTls(caBundle: string | null): UpstreamTls {
+  const ca =
+    caBundle === null
+      ? [...new Set([...getCACertificates('default'), ...getCACertificates('system')])]
+      : [readFileSync(caBundle)]
+  return { context: createSecureContext({ ca, minVersion: MIN_VERSION }) }
+}
+
+/** Does this level ask for a certificate that we can trust? */
+export function isVerified(level: TlsLevel): boolean {
+  return level === 'medium' || level === 'high'
+}
+
+/** Server side of a handshake, from the first octet or after STARTTLS. Rejects with IO; the socket is gone then. */
+export function acceptTls(plain: Socket, tls: ServerTls): Promise<TLSSocket> {
+  const socket = new TLSSocket(plain, { isServer: true, secureContext: tls.context })
+  return handshake(socket, 'secure', (reason, cause) => new GatewayError('IO', { side: 'client', reason }, cause))
+}
+
+/** Client side of a handshake. Rejects with UPSTREAM_TLS; the socket is gone then. */
+export function startTls(plain: Socket, host: string, level: TlsLevel, tls: UpstreamTls): Promise<TLSSocket> {
+  const socket = connect({
+    socket: plain,
+    // The name that the certificate must carry; as SNI an address is not allowed (RFC 6066 §3).
+    host,
+    ...(isIP(host) === 0 ? { servername: host } : {}),
+    secureContext: tls.context,
+    rejectUnauthorized: isVerified(level),
+  })
+  return handshake(
+    socket,
+    'secureConnect',
+    (reason, cause) => new GatewayError('UPSTREAM_TLS', { host, reason }, cause),
+  )
+}
+
+function handshake(
+  socket: TLSSocket,
+  secure: 'secure' | 'secureConnect',
+  failure: (reason: string, cause?: unknown) => GatewayError,
+): Promise<TLSSocket> {
+  return new Promise((resolve, reject) => {
+    const fail = (reason: string, cause?: unknown): void => {
+      settle()
+      socket.on('error', () => {})
+      socket.destroy()
+      reject(failure(reason, cause))
+    }
+    const failed = (error: NodeJS.ErrnoException): void => fail(error.code ?? error.message, error)
+    const closed = (): void => fail('closed')
+    const timer = setTimeout(() => fail('timeout'), HANDSHAKE_MS)
+    const settle = (): void => {
+      clearTimeout(timer)
+      socket.off('error', failed).off('_tlsError', failed).off('close', closed).off('end', closed)
+    }
+    socket.on('error', failed).on('_tlsError', failed).on('close', closed).on('end', closed)
+    socket.once(secure, () => {
+      settle()
+      resolve(socket)
+    })
+  })
+}

@@ -1,0 +1,92 @@
+/** The way to the provider: name, connection, TLS where it begins with it; each failure with its own code. */
+import { lookup } from 'node:dns/promises'
+import { connect, isIP, type LookupFunction, type Socket } from 'node:net'
+import { GatewayError } from '../base/errors.ts'
+import type { AskOf } from '../engine/session.ts'
+import { startTls, type UpstreamTls } from './tls.ts'
+
+export interface UpstreamOptions {
+  readonly tls: UpstreamTls
+  /** For the name, and again for the connection. */
+  readonly timeoutMs: number
+}
+
+export interface UpstreamConnection {
+  readonly socket: Socket
+  readonly tls: boolean
+  /** Where the name led. */
+  readonly address: string
+}
+
+/** Rejects with UPSTREAM_DNS, _CONNECTION or _TLS, soon after `signal` is aborted too; nothing stays open then. */
+export async function connectUpstream(
+  ask: AskOf<'connect'>,
+  options: UpstreamOptions,
+  signal: AbortSignal,
+): Promise<UpstreamConnection> {
+  const addresses = await resolve(ask.host, options.timeoutMs)
+  const plain = await open(ask, addresses, options.timeoutMs, signal)
+  const address = plain.remoteAddress ?? ''
+  plain.allowHalfOpen = true
+  if (!ask.persist) return { socket: plain, tls: false, address }
+  return { socket: await startTls(plain, ask.host, ask.level, options.tls), tls: true, address }
+}
+
+async function resolve(host: string, timeoutMs: number): Promise<{ address: string; family: number }[]> {
+  const family = isIP(host)
+  if (family !== 0) return [{ address: host, family }]
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error('timeout')), timeoutMs)
+  })
+  try {
+    return await Promise.race([lookup(host, { all: true }), late])
+  } catch (error) {
+    throw new GatewayError('UPSTREAM_DNS', { host, reason: reasonOf(error) }, error)
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+function open(
+  ask: AskOf<'connect'>,
+  addresses: { address: string; family: number }[],
+  timeoutMs: number,
+  signal: AbortSignal,
+): Promise<Socket> {
+  const { host, port } = ask
+  // Node tries IPv6 and IPv4 in turns from what we resolved; it must not resolve again.
+  const resolved: LookupFunction = (_, options, callback) => {
+    if (options.all === true) callback(null, addresses)
+    else callback(null, addresses[0]!.address, addresses[0]!.family)
+  }
+  return new Promise((resolveSocket, reject) => {
+    const fail = (error: unknown): void => {
+      settle()
+      socket.on('error', () => {})
+      socket.destroy()
+      reject(new GatewayError('UPSTREAM_CONNECTION', { host, port, reason: reasonOf(error) }, error))
+    }
+    const aborted = (): void => fail(new Error('aborted'))
+    const timer = setTimeout(() => fail(new Error('timeout')), timeoutMs)
+    const settle = (): void => {
+      clearTimeout(timer)
+      signal.removeEventListener('abort', aborted)
+      socket.off('error', fail)
+    }
+    const socket = connect({ host, port, lookup: resolved, autoSelectFamily: true, allowHalfOpen: true })
+    socket.on('error', fail)
+    socket.once('connect', () => {
+      settle()
+      resolveSocket(socket)
+    })
+    if (signal.aborted) aborted()
+    else signal.addEventListener('abort', aborted, { once: true })
+  })
+}
+
+function reasonOf(error: unknown): string {
+  if (error instanceof AggregateError && error.errors.length > 0) return reasonOf(error.errors[0])
+  if (!(error instanceof Error)) return String(error)
+  return (error as NodeJS.ErrnoException).code ?? error.message
+}

@@ -3,6 +3,7 @@
  * Keys and VES sessions are not here: they stay with whoever answers the questions of `session.ts`.
  */
 import type { Secret } from '../base/secret.ts'
+import type { MailSettings } from './settings.ts'
 
 /** none: no TLS · optional: STARTTLS if offered, any certificate · unsecure: TLS, any certificate · medium: verified · high: verified, TLS ≥ 1.2 */
 export type TlsLevel = 'none' | 'optional' | 'unsecure' | 'medium' | 'high'
@@ -34,4 +35,5 @@ export interface Account {
   /** E-mail address of the VES user. */
   readonly user: string
   readonly profile: Profile
+  readonly settings: MailSettings
 }

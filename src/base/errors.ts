@@ -159,6 +159,7 @@ export const FAULTS = {
   // wire protocols
   LINE_TOO_LONG: fault('client', false, null, 'Line too long', '500 5.5.6', 'BAD', 431),
   LITERAL_TOO_LARGE: fault('client', false, null, 'Literal too large', '552 5.3.4', 'NO [LIMIT]', 413),
+  SASL_CANCELLED: fault('client', false, null, 'Authentication cancelled', '501 5.7.0', 'BAD', 400),
   SYNTAX: fault('client', false, null, 'Syntax error', '501 5.5.4', 'BAD', 400),
   TIMEOUT: fault('client', true, null, 'Timeout', '421 4.4.2', 'BYE', 408),
   SHUTDOWN: fault('operator', true, null, 'Server restarting, reconnect', '421 4.3.2', 'BYE', 503),

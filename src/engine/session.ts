@@ -7,6 +7,8 @@ import type { GatewayError } from '../base/errors.ts'
 import type { LogFields, LogLevel } from '../base/log.ts'
 import type { Secret } from '../base/secret.ts'
 import type { Account, SealMode, TlsLevel } from './account.ts'
+import type { ChannelBinding, DeriveKeyAsk } from './sasl/client.ts'
+import type { Credentials } from './sasl/credentials.ts'
 import type { BatchJob, BatchResult } from './seal/batch.ts'
 import type { OpenKeyAnswer, OpenKeyAsk, SealKeyAnswer, SealKeyAsk } from './seal/message-key.ts'
 
@@ -15,7 +17,7 @@ export type Side = 'client' | 'upstream'
 /** Every question a session may ask, with what comes back. Refusals come as a GatewayError. */
 export interface Questions {
   /** Unlock the vault, read the profile. Wrong password and unknown account are both BAD_CREDENTIALS, in the same time. */
-  login: { ask: { readonly account: string; readonly password: Secret<Buffer> }; answer: Account }
+  login: { ask: Credentials; answer: Account }
   /** Open the connection to the provider (TLS at once where `tls.persist`). Refused with UPSTREAM_DNS, _CONNECTION, _TLS. */
   connect: {
     ask: {
@@ -24,10 +26,18 @@ export interface Questions {
       readonly level: TlsLevel
       readonly persist: boolean
     }
-    answer: { readonly tls: boolean }
+    /** `binding`: of the TLS connection, for SCRAM-SHA-256-PLUS; absent or null where it has none. */
+    answer: { readonly tls: boolean; readonly binding?: ChannelBinding | null }
   }
   /** TLS handshake on an open connection. Plaintext already read on that side is for the session to refuse beforehand. */
-  'start-tls': { ask: { readonly side: Side; readonly level: TlsLevel }; answer: { readonly sni: string | null } }
+  'start-tls': {
+    ask: { readonly side: Side; readonly level: TlsLevel }
+    answer: { readonly sni: string | null; readonly binding?: ChannelBinding | null }
+  }
+  /** Access token from the endpoint that the provider password names (daemon.md §3). Refused with UPSTREAM_ codes. */
+  token: { ask: { readonly endpoint: Secret<string> }; answer: { readonly token: Secret<string> } }
+  /** PBKDF2-HMAC-SHA-256, 32 octets, off the event loop: for SCRAM. */
+  'derive-key': { ask: DeriveKeyAsk; answer: Buffer }
   /** Has this address (lower-cased) a vault, and may it get the key in this mode? Refused with RECIPIENT_WITHOUT_VAULT or a VES_ code. */
   recipient: { ask: { readonly address: string; readonly mode: SealMode }; answer: { readonly uri: string } }
   /** `recipients`: accepted envelope recipients; empty = for the account itself only (APPEND). */
@@ -91,6 +101,10 @@ export interface SessionStart {
   /** Cryptographic random octets: ids, boundaries, fb0. Injected so that tests are reproducible. */
   readonly random: (octets: number) => Buffer
   readonly maxbufOctets: number
+  /** Plaintext credentials are taken from this client without TLS although the level asks for TLS (loopback as configured). */
+  readonly plaintextLogin?: boolean
+  /** An `oauth-key` can open bearer tokens: XOAUTH2 and OAUTHBEARER are offered. */
+  readonly oauth?: boolean
 }
 
 export interface Session {

@@ -5,6 +5,7 @@
  * full. Both directions run at once, so two full buffers cannot block each other. A bug in a session ends that
  * session and nothing else.
  */
+import { pbkdf2 } from 'node:crypto'
 import type { Socket } from 'node:net'
 import { asGatewayError, GatewayError, unreachable } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
@@ -16,12 +17,15 @@ import { Wire } from './wire.ts'
 /** A session whose client is gone may finish what it has begun at the provider, but not stay. */
 const CLIENT_GONE_MS = 60_000
 
-/** The questions that are answered elsewhere; connect, start-tls and wait are answered here. */
-export type ServiceKind = Exclude<QuestionKind, 'connect' | 'start-tls' | 'wait'>
+/** The questions that are answered elsewhere; the others are answered here. */
+export type ServiceKind = Exclude<QuestionKind, 'connect' | 'start-tls' | 'wait' | 'derive-key' | 'token'>
 
 /** One per session. Each rejects with a GatewayError to refuse. `signal`: the session is over, nobody waits any more. */
 export type Services = {
   readonly [K in ServiceKind]: (ask: AskOf<K>, signal: AbortSignal) => Promise<AnswerOf<K>>
+} & {
+  /** Where absent, token endpoints are refused. */
+  readonly token?: (ask: AskOf<'token'>, signal: AbortSignal) => Promise<AnswerOf<'token'>>
 }
 
 export interface DriveOptions {
@@ -208,6 +212,11 @@ export class Drive {
         return services['open-key'](ask.ask, signal)
       case 'batch':
         return services.batch(ask.ask, signal)
+      case 'token':
+        if (services.token === undefined) throw new GatewayError('SASL_SEQUENCE', { reason: 'token endpoint' })
+        return services.token(ask.ask, signal)
+      case 'derive-key':
+        return deriveKey(ask.ask)
       default:
         return unreachable(ask)
     }
@@ -337,6 +346,14 @@ export class Drive {
       }),
     )
   }
+}
+
+function deriveKey(ask: AskOf<'derive-key'>): Promise<Buffer> {
+  return new Promise((resolve, reject) =>
+    pbkdf2(ask.password.expose(), ask.salt, ask.iterations, 32, 'sha256', (error, key) =>
+      error === null ? resolve(key) : reject(error),
+    ),
+  )
 }
 
 /** Name and first place of ours in the stack: enough to find a bug, without the message. */

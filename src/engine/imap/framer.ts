@@ -1,0 +1,108 @@
+/**
+ * Cuts what the client or the server sends into lines and literals. Not a parser: what a line means, and whether it may
+ * announce a literal at all, is told to it (`literalOf`), since status text may legally end in `{5}` (RFC 9051 §7.1).
+ * Rule: searches resume where they stopped; a line is bounded before it is there, a literal is never collected here.
+ */
+import { ByteQueue } from '../../base/byte-queue.ts'
+import { GatewayError } from '../../base/errors.ts'
+import type { Literal } from './literal.ts'
+
+export type Piece =
+  /** A whole line with its line end, and the literal it announces. `first`: it begins a command or response. */
+  | { readonly is: 'line'; readonly bytes: Buffer; readonly literal: Literal | null; readonly first: boolean }
+  /** Octets of the literal announced last. */
+  | { readonly is: 'octets'; readonly bytes: Buffer; readonly last: boolean }
+  /** Some of a line too long to be held; the rest follows, at last as `line` with `first` false. */
+  | { readonly is: 'fragment'; readonly bytes: Buffer; readonly first: boolean }
+
+export interface FramerOptions {
+  readonly maxLineOctets: number
+  /** @param line one whole line @param first false for the rest of a command after a literal */
+  readonly literalOf: (line: Buffer, first: boolean) => Literal | null
+  /** May a line that begins like this come in fragments? Else LINE_TOO_LONG. */
+  readonly mayFragment?: (start: Buffer) => boolean
+}
+
+const LF = 0x0a
+/** Held back from a fragment: a literal announcement must not be torn. */
+const TAIL_OCTETS = 64
+
+export class Framer {
+  readonly #options: FramerOptions
+  readonly #queue = new ByteQueue()
+  /** Octets of the queue that hold no LF. */
+  #searched = 0
+  /** Octets of the literal still to come; -1 = between literals. */
+  #literalLeft = -1
+  #first = true
+  #fragmented = false
+
+  constructor(options: FramerOptions) {
+    this.#options = options
+  }
+
+  /** Octets read but not yet given out. */
+  get held(): number {
+    return this.#queue.length
+  }
+
+  /** In the middle of a line, literal or command. */
+  get partial(): boolean {
+    return this.#queue.length > 0 || this.#literalLeft >= 0 || !this.#first
+  }
+
+  /** The buffer is kept; pieces are views into it where possible. */
+  push(bytes: Buffer): void {
+    this.#queue.push(bytes)
+  }
+
+  /** The next piece, null when more octets are needed. @throws {GatewayError} LINE_TOO_LONG, SYNTAX */
+  next(): Piece | null {
+    if (this.#literalLeft >= 0) return this.#octets()
+    const at = this.#queue.indexOf(LF, this.#searched)
+    const { maxLineOctets, literalOf, mayFragment } = this.#options
+    if (at < 0) {
+      this.#searched = this.#queue.length
+      if (this.#searched <= maxLineOctets) return null
+      if (!this.#fragmented && mayFragment?.(this.#queue.peek(TAIL_OCTETS)) !== true) {
+        throw new GatewayError('LINE_TOO_LONG', { maxLineOctets })
+      }
+      const first = this.#first && !this.#fragmented
+      this.#fragmented = true
+      const bytes = this.#queue.take(this.#queue.length - TAIL_OCTETS)
+      this.#searched = TAIL_OCTETS
+      return { is: 'fragment', bytes, first }
+    }
+    if (at >= maxLineOctets && !this.#fragmented && mayFragment?.(this.#queue.peek(TAIL_OCTETS)) !== true) {
+      throw new GatewayError('LINE_TOO_LONG', { maxLineOctets })
+    }
+    const bytes = this.#queue.take(at + 1)
+    this.#searched = 0
+    const first = this.#first && !this.#fragmented
+    const literal = literalOf(bytes, first)
+    this.#fragmented = false
+    this.#first = literal === null
+    if (literal !== null) this.#literalLeft = literal.octets
+    return { is: 'line', bytes, literal, first }
+  }
+
+  /** The literal just announced was refused: its sender will not send it, and a new command begins. */
+  skipLiteral(): void {
+    this.#literalLeft = -1
+    this.#first = true
+  }
+
+  clear(): void {
+    this.#queue.clear()
+    this.#searched = 0
+  }
+
+  #octets(): Piece | null {
+    if (this.#literalLeft > 0 && this.#queue.length === 0) return null
+    const bytes = this.#queue.takeChunk(this.#literalLeft)
+    this.#literalLeft -= bytes.length
+    const last = this.#literalLeft === 0
+    if (last) this.#literalLeft = -1
+    return { is: 'octets', bytes, last }
+  }
+}

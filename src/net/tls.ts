@@ -14,11 +14,27 @@ const HANDSHAKE_MS = 15_000
 
 export interface ServerTls {
   readonly context: SecureContext
+  /** Called with the name that the client asked for, before the handshake completes. Rejects to refuse the name. */
+  readonly select?: (servername: string) => Promise<SecureContext>
+}
+
+export interface ServerTlsOptions {
+  readonly minVersion?: 'TLSv1.2' | 'TLSv1.3'
+  /** 48 octets that all workers share: a session ticket of one is then good at each. */
+  readonly ticketKeys?: Buffer
 }
 
 /** @param cert PEM, chain included. @throws Error for a certificate and key that do not go together */
-export function serverTls(cert: Buffer, pkey: Buffer): ServerTls {
-  return { context: createSecureContext({ cert, key: pkey, minVersion: MIN_VERSION, honorCipherOrder: true }) }
+export function serverTls(cert: Buffer, pkey: Buffer, options: ServerTlsOptions = {}): ServerTls {
+  const { minVersion = MIN_VERSION, ticketKeys } = options
+  const context = createSecureContext({
+    cert,
+    key: pkey,
+    minVersion,
+    honorCipherOrder: true,
+    ...(ticketKeys === undefined ? {} : { ticketKeys }),
+  })
+  return { context }
 }
 
 export interface UpstreamTls {
@@ -41,7 +57,21 @@ export function isVerified(level: TlsLevel): boolean {
 
 /** Server side of a handshake, from the first octet or after STARTTLS. Rejects with IO; the socket is gone then. */
 export function acceptTls(plain: Socket, tls: ServerTls): Promise<TLSSocket> {
-  const socket = new TLSSocket(plain, { isServer: true, secureContext: tls.context })
+  const { context, select } = tls
+  const socket = new TLSSocket(plain, {
+    isServer: true,
+    secureContext: context,
+    ...(select === undefined
+      ? {}
+      : {
+          SNICallback: (name, done) => {
+            select(name).then(
+              (selected) => done(null, selected),
+              (error: unknown) => done(error instanceof Error ? error : new Error(String(error))),
+            )
+          },
+        }),
+  })
   return handshake(socket, 'secure', (reason, cause) => new GatewayError('IO', { side: 'client', reason }, cause))
 }
 

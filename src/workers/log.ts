@@ -1,0 +1,70 @@
+/**
+ * The log of the program: JSON lines by pino (daemon.md §6), to stderr or a file that can be reopened.
+ *
+ * Fields are flat and come from code that knows what they hold; the redaction here is the second line of defence,
+ * for the day when somebody adds a field in a hurry.
+ */
+import { type DestinationStream, pino, stdTimeFunctions } from 'pino'
+import type { Log, LogFields, LogLevel } from '../base/log.ts'
+
+/** Names of fields that may never be shown, whoever writes them. */
+const FORBIDDEN = ['password', 'veskey', 'VESkey', 'token', 'secret', 'authorization', 'subject', 'body', 'key', 'pkey']
+
+export interface LogOptions {
+  /** null: stderr. */
+  readonly file: string | null
+  readonly level: LogLevel
+  readonly format: 'json' | 'classic'
+  /** Fields of every line. */
+  readonly fields: LogFields
+}
+
+export interface OpenLog {
+  readonly log: Log
+  /** After rotation. Does nothing for stderr. */
+  reopen(): void
+  flush(): void
+}
+
+export function openLog(options: LogOptions): OpenLog {
+  // Written at once: a line about a crash must not die with it.
+  const destination = pino.destination({ dest: options.file ?? 2, sync: true, append: true, mkdir: false })
+  // A full disk or a closed stderr is no reason to stop mail.
+  destination.on('error', () => {})
+  return {
+    log: pinoLog(destination, options.level, options.fields),
+    reopen: () => {
+      if (options.file !== null) destination.reopen()
+    },
+    flush: () => destination.flushSync(),
+  }
+}
+
+export function pinoLog(destination: DestinationStream, level: LogLevel, fields: LogFields): Log {
+  const logger = pino(
+    {
+      level,
+      base: fields,
+      timestamp: stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+      redact: { paths: FORBIDDEN, censor: '[secret]' },
+    },
+    destination,
+  )
+  return wrap(logger)
+}
+
+interface PinoLike {
+  debug(fields: LogFields, event: string): void
+  info(fields: LogFields, event: string): void
+  warn(fields: LogFields, event: string): void
+  error(fields: LogFields, event: string): void
+  child(fields: Record<string, unknown>): PinoLike
+}
+
+function wrap(logger: PinoLike): Log {
+  return {
+    write: (level: LogLevel, event: string, fields: LogFields = {}) => logger[level](fields, event),
+    child: (fields) => wrap(logger.child({ ...fields })),
+  }
+}

@@ -5,13 +5,26 @@
  *
  * Sealing: octets in their transfer encoding → decoded → AES256GCM1K stream → base64 lines of 76 + CRLF.
  * Opening: base64 → stream opened → octets in the original transfer encoding. Batches of one leaf chain: the state
- * of a result starts the next; batches of different leaves are independent.
+ * of a result starts the next; batches of different leaves are independent. How a body is cut into batches does not
+ * show in the output.
  */
+import type { Base64Layout } from '../mime/transfer/base64-layout.ts'
+import { type OpenState, openBatch, startOpenState } from './batch-open.ts'
+import { type SealState, sealBatch, startSealState } from './batch-seal.ts'
+import type { MessageKey } from './message-key.ts'
+
+/** The transfer encoding that sealing undoes; all but base64 and quoted-printable are `none` (message-format.md §4). */
+export type BodyDecoding = 'none' | 'base64' | 'quoted-printable'
+
+/** The transfer encoding that opening makes again. */
+export type BodyEncoding =
+  | { readonly kind: 'none' }
+  | { readonly kind: 'base64'; readonly layout: Base64Layout }
+  /** The canonical one (`mime/transfer/codecs.ts`). */
+  | { readonly kind: 'quoted-printable' }
 
 /** Everything a leaf's next batch needs; structured-cloneable, a few KiB. Holds key octets: never logged. */
-export interface BodyState {
-  readonly todo: 'defined with the codecs'
-}
+export type BodyState = SealState | OpenState
 
 /** A job; `input` may be transferred, so whoever made it must not touch it again. */
 export interface BatchJob {
@@ -23,11 +36,30 @@ export interface BatchJob {
 }
 
 export interface BatchResult {
+  /** A view into a buffer of its own unless it is small; the receiver's. */
   readonly output: Uint8Array
+  /** For the next batch of this leaf; of no use after the last. */
   readonly state: BodyState
 }
 
-/** @throws GatewayError SEAL_BROKEN when authentication fails or the stream is cut short */
-export function runBatch(_job: BatchJob): BatchResult {
-  throw new Error('not built yet')
+/**
+ * @param key must be AES256GCM1K: nothing else seals new mail
+ * @param fb0 16 random octets, never used twice. Copied.
+ */
+export function startSeal(key: MessageKey, decoding: BodyDecoding, fb0: Uint8Array): BodyState {
+  return startSealState(key, decoding, fb0)
+}
+
+/** @param key of any algorithm: older mail has AES256CFB */
+export function startOpen(key: MessageKey, encoding: BodyEncoding): BodyState {
+  return startOpenState(key, encoding)
+}
+
+/**
+ * Linear in the input. The state given is left as it was.
+ * @throws GatewayError SEAL_BROKEN when authentication fails or the stream is cut short. Nothing of that batch leaves.
+ */
+export function runBatch(job: BatchJob): BatchResult {
+  const { state, input, last } = job
+  return state.kind === 'seal' ? sealBatch(state, input, last) : openBatch(state, input, last)
 }

@@ -1,0 +1,217 @@
+/**
+ * An opening batch: base64, chunks, transfer encoding, a block at a time so that the work stays in the cache.
+ * Used through `batch.ts` alone.
+ */
+import { createDecipheriv } from 'node:crypto'
+import { GatewayError } from '../../base/errors.ts'
+import { base64EncodedOctets, maxBase64Decoded, maxQuotedPrintable } from '../mime/transfer/codecs.ts'
+import type { BatchResult, BodyEncoding } from './batch.ts'
+import { copyOf, FEEDBACK_OCTETS, openedChunksOctets, SEALED_CHUNK_OCTETS } from './chunk-cipher.ts'
+import { keyAndIv, openWhole } from './ciphers.ts'
+import type { CipherAlgo, MessageKey } from './message-key.ts'
+import { fastPath } from './native.ts'
+
+export interface OpenState {
+  readonly kind: 'open'
+  readonly algo: CipherAlgo
+  readonly encoding: BodyEncoding
+  readonly key: Uint8Array
+  /** What the next iv derives from, or (AES256CFB) is; null before the stream's first octets. */
+  readonly feedback: Uint8Array | null
+  /** Base64 sextets of an unfinished group, see `TransferCodecs.decodeBase64`. */
+  readonly carry: Uint32Array
+  /** Ciphertext short of a chunk. */
+  readonly unopened: Uint8Array
+  /** Plaintext that cannot be encoded yet. */
+  readonly unwritten: Uint8Array
+  /** Characters in the current line of the encoding. */
+  readonly column: number
+  /** Something was written: a layout's `before` is out. */
+  readonly begun: boolean
+}
+
+/** Text octets coded in one go, see `batch-seal.ts`. */
+const BLOCK_OCTETS = 64 * 1024
+/** AES256GCMp is one authentication for all of it, so all of it has to wait; no mail program makes such bodies. */
+const MAX_WHOLE_OCTETS = 1024 * 1024
+const CFB_BLOCK_OCTETS = 16
+const NONE = new Uint8Array(0)
+
+export function startOpenState(key: MessageKey, encoding: BodyEncoding): OpenState {
+  const keyOctets = key.algo === 'NULL' ? NONE : new Uint8Array(keyAndIv(key))
+  return {
+    kind: 'open',
+    algo: key.algo,
+    encoding,
+    key: keyOctets,
+    feedback: key.algo === 'AES256CFB' ? keyOctets.slice(32, 32 + CFB_BLOCK_OCTETS) : null,
+    carry: new Uint32Array(2),
+    unopened: NONE,
+    unwritten: NONE,
+    column: 0,
+    begun: false,
+  }
+}
+
+export function openBatch(state: OpenState, input: Uint8Array, last: boolean): BatchResult {
+  const opening = new Opening(state, input)
+  opening.run(input, last)
+  return opening.result()
+}
+
+/** The state while a batch works on it. */
+class Opening {
+  readonly #from: OpenState
+  readonly #carry: Uint32Array
+  #feedback: Uint8Array | null
+  #unopened: Uint8Array
+  #unwritten: Uint8Array
+  /** Column, and octets consumed, of the encoders. */
+  readonly #line: Uint32Array
+  #begun: boolean
+  readonly #separator: Uint8Array
+  readonly #out: Buffer
+  #written = 0
+
+  constructor(state: OpenState, input: Uint8Array) {
+    this.#from = state
+    this.#carry = state.carry.slice()
+    this.#feedback = state.feedback?.slice() ?? null
+    this.#unopened = state.unopened
+    this.#unwritten = state.unwritten
+    this.#line = Uint32Array.of(state.column, 0)
+    this.#begun = state.begun
+    const { encoding } = state
+    this.#separator = encoding.kind === 'base64' ? Buffer.from(encoding.layout.separator, 'latin1') : NONE
+    this.#out = Buffer.allocUnsafe(maxOutputOctets(state, input.length))
+  }
+
+  run(input: Uint8Array, last: boolean): void {
+    let at = 0
+    do {
+      const block = input.subarray(at, at + BLOCK_OCTETS)
+      at += BLOCK_OCTETS
+      const final = last && at >= input.length
+      this.#encode(this.#open(this.#decode(block, final), final), final)
+    } while (at < input.length)
+  }
+
+  result(): BatchResult {
+    const state: OpenState = {
+      ...this.#from,
+      feedback: this.#feedback,
+      carry: this.#carry,
+      unopened: this.#unopened,
+      unwritten: this.#unwritten,
+      column: this.#line[0]!,
+      begun: this.#begun,
+    }
+    return { output: this.#out.subarray(0, this.#written), state }
+  }
+
+  /** The ciphertext that waited and that of this block. */
+  #decode(block: Uint8Array, final: boolean): Uint8Array {
+    const waiting = this.#unopened.length
+    const target = Buffer.allocUnsafe(waiting + maxBase64Decoded(block.length))
+    target.set(this.#unopened)
+    const octets = fastPath().codecs.decodeBase64(block, this.#carry, final, target.subarray(waiting))
+    return target.subarray(0, waiting + octets)
+  }
+
+  /** @returns plaintext, authentic where the algorithm has authentication */
+  #open(sealed: Uint8Array, final: boolean): Uint8Array {
+    const { algo } = this.#from
+    switch (algo) {
+      case 'AES256GCM1K':
+        return this.#openChunks(sealed, final)
+      case 'AES256CFB':
+        return this.#openCfb(sealed, final)
+      case 'NULL':
+        this.#unopened = NONE
+        return sealed
+      case 'AES256GCMp':
+        if (sealed.length > MAX_WHOLE_OCTETS) throw new GatewayError('BUFFER_EXCEEDED', { algo })
+        if (final) return openWhole({ algo, keyString: Buffer.from(this.#from.key) }, sealed)
+        this.#unopened = copyOf(sealed)
+        return NONE
+    }
+  }
+
+  #openChunks(stream: Uint8Array, final: boolean): Uint8Array {
+    let sealed = stream
+    if (this.#feedback === null) {
+      if (sealed.length < FEEDBACK_OCTETS) {
+        if (final) throw new GatewayError('SEAL_BROKEN', { what: 'body too short' })
+        this.#unopened = copyOf(sealed)
+        return NONE
+      }
+      this.#feedback = copyOf(sealed, 0, FEEDBACK_OCTETS)
+      sealed = sealed.subarray(FEEDBACK_OCTETS)
+    }
+    const ready = final ? sealed.length : sealed.length - (sealed.length % SEALED_CHUNK_OCTETS)
+    const plain = Buffer.allocUnsafe(openedChunksOctets(ready))
+    const piece = sealed.subarray(0, ready)
+    if (fastPath().chunks.open(this.#from.key, this.#feedback, piece, final, plain) < 0) {
+      throw new GatewayError('SEAL_BROKEN', { what: 'body altered or cut short' })
+    }
+    this.#unopened = copyOf(sealed, ready)
+    return plain
+  }
+
+  #openCfb(sealed: Uint8Array, final: boolean): Uint8Array {
+    const ready = final ? sealed.length : sealed.length - (sealed.length % CFB_BLOCK_OCTETS)
+    this.#unopened = copyOf(sealed, ready)
+    if (ready === 0) return NONE
+    const decipher = createDecipheriv('aes-256-cfb', this.#from.key.subarray(0, 32), this.#feedback)
+    const plain = decipher.update(sealed.subarray(0, ready))
+    if (!final) this.#feedback = copyOf(sealed, ready - CFB_BLOCK_OCTETS, ready)
+    return plain
+  }
+
+  #encode(plain: Uint8Array, final: boolean): void {
+    const { encoding } = this.#from
+    if (encoding.kind === 'none') {
+      this.#put(plain)
+      return
+    }
+    const waiting = this.#unwritten.length === 0 ? plain : Buffer.concat([this.#unwritten, plain])
+    const { codecs } = fastPath()
+    if (encoding.kind === 'quoted-printable') {
+      const target = this.#out.subarray(this.#written)
+      this.#written += codecs.encodeQuotedPrintable(waiting, final, this.#line, target)
+      this.#unwritten = copyOf(waiting, this.#line[1]!)
+      return
+    }
+    const { layout } = encoding
+    if (!this.#begun && (final || waiting.length > 0)) {
+      this.#put(Buffer.from(layout.before, 'latin1'))
+      this.#begun = true
+    }
+    const ready = final ? waiting.length : waiting.length - (waiting.length % 3)
+    const piece = waiting.subarray(0, ready)
+    const { width, padded } = layout
+    const target = this.#out.subarray(this.#written)
+    this.#written += codecs.encodeBase64(piece, final, width, this.#separator, padded, this.#line, target)
+    this.#unwritten = copyOf(waiting, ready)
+    // An empty body has no ending of its own (`base64-layout.ts`).
+    if (final && this.#line[0]! > 0) this.#put(Buffer.from(layout.ending, 'latin1'))
+  }
+
+  #put(octets: Uint8Array): void {
+    this.#out.set(octets, this.#written)
+    this.#written += octets.length
+  }
+}
+
+function maxOutputOctets(state: OpenState, inputOctets: number): number {
+  const plain = state.unwritten.length + state.unopened.length + maxBase64Decoded(inputOctets)
+  const { encoding } = state
+  if (encoding.kind === 'none') return plain
+  // Each block is encoded into what is left of this, and asks for room as if it were alone.
+  const blocks = Math.ceil(inputOctets / BLOCK_OCTETS) + 1
+  if (encoding.kind === 'quoted-printable') return maxQuotedPrintable(plain) + blocks * maxQuotedPrintable(0)
+  const { width, separator, before, ending } = encoding.layout
+  // Padding is counted also where there is none.
+  const text = base64EncodedOctets(plain, width, separator.length, true, state.column)
+  return before.length + text + ending.length
+}

@@ -7,6 +7,7 @@ import {
   type KeyKind,
   openFromVaultKey,
   readPublicKey,
+  sealToVaultKey,
   sealToVaultKeys,
   unlockPrivateKey,
   type VaultKey,
@@ -26,6 +27,11 @@ export interface KeyJobs {
   /** One value to many keys. */
   seal: {
     job: { readonly keys: readonly (VaultKey | string)[]; readonly value: Uint8Array }
+    result: { readonly sealed: readonly Uint8Array[] }
+  }
+  /** Values that are sealed to one key, each sealed anew to another one (rotation, temp keys). */
+  reseal: {
+    job: { readonly from: VaultKey; readonly to: VaultKey; readonly sealed: readonly Uint8Array[] }
     result: { readonly sealed: readonly Uint8Array[] }
   }
   /** `rounds` of PBKDF2; null = the default for random VESkeys. */
@@ -61,6 +67,10 @@ export function runKeyJob(task: KeyJob): KeyResult<KeyJobKind> {
       return { values: task.job.sealed.map((sealed) => openFromVaultKey(task.job.key, asBuffer(sealed))) }
     case 'seal':
       return { sealed: sealToVaultKeys(task.job.keys, task.job.value) }
+    case 'reseal': {
+      const { from, to, sealed } = task.job
+      return { sealed: sealed.map((one) => sealToVaultKey(to, openFromVaultKey(from, asBuffer(one)))) }
+    }
     case 'make':
       return makeVaultKey(task.job.kind, task.job.veskey, task.job.rounds ?? undefined)
     case 'read':

@@ -1,0 +1,228 @@
+/**
+ * Requests to the key repository's REST API (key-repository.md §3): keep-alive connections, time limits, sizes,
+ * repetition where it is safe, the circuit breaker, and what each status means. Knows nothing of vaults and items.
+ *
+ * Rule: only 200 with a JSON object that has a `result` is success, and "not found" is only what the repository itself
+ * says in JSON: a 404 of some proxy on the way must never be taken for "this recipient has no vault".
+ */
+import { setTimeout as delay } from 'node:timers/promises'
+import { Pool } from 'undici'
+import { backoffMs } from '../../base/backoff.ts'
+import { GatewayError } from '../../base/errors.ts'
+import type { Secret } from '../../base/secret.ts'
+import { isObject, type JsonObject, objectsAt, optionalText } from './answer.ts'
+import { CircuitBreaker } from './circuit-breaker.ts'
+
+export interface ApiConnectionOptions {
+  /** Base URL, e.g. `https://api.ves.host/v1/`; the last slash may be missing. */
+  readonly api: string
+  readonly connections: number
+  readonly connectTimeoutMs: number
+  /** From request to complete answer, waiting for a connection included. */
+  readonly requestTimeoutMs: number
+  /** PEM of the CAs to trust instead of the built-in ones. */
+  readonly ca: string | null
+  readonly userAgent: string
+  readonly nowMs: () => number
+}
+
+export interface ApiRequest {
+  /** Below the base, with its query, e.g. `vaultKeys?fields=id`. */
+  readonly path: string
+  /** Present = POST. */
+  readonly body?: JsonObject
+  readonly bearer?: Secret<string>
+  /** Doing it twice is as good as once: repeated when the connection fails after it was sent. GETs always are. */
+  readonly repeatable?: boolean
+}
+
+export interface ApiAnswer {
+  readonly result: JsonObject
+  /** Pending matters, where the request asked for them. */
+  readonly attn: JsonObject | null
+}
+
+/** An answer of 5,000 entries of ML-KEM-1024 is 12 MiB; more than this is an attack on our memory. */
+const MAX_ANSWER_OCTETS = 32 * 1024 * 1024
+/** Requests that may wait for a connection: a repository that slow is as good as down. */
+const MAX_WAITING = 2000
+const REPEATS = 2
+const FIRST_REPEAT_MS = 50
+
+/** Errors of which we know that the repository never saw the request. */
+const NEVER_SENT: ReadonlySet<string> = new Set([
+  'ECONNREFUSED',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'UND_ERR_CONNECT_TIMEOUT',
+])
+
+export class ApiConnection {
+  readonly #options: ApiConnectionOptions
+  readonly #pool: Pool
+  readonly #base: string
+  readonly #breaker: CircuitBreaker
+  #waiting = 0
+
+  constructor(options: ApiConnectionOptions) {
+    this.#options = options
+    const url = parseApi(options.api)
+    this.#base = url.pathname.endsWith('/') ? url.pathname : `${url.pathname}/`
+    this.#pool = new Pool(url.origin, {
+      connections: options.connections,
+      pipelining: 1,
+      // Below the 5 s after which many servers close an idle connection, so that they seldom do it under a request.
+      keepAliveTimeout: 4000,
+      headersTimeout: options.requestTimeoutMs,
+      bodyTimeout: options.requestTimeoutMs,
+      connect: { timeout: options.connectTimeoutMs, ...(options.ca === null ? {} : { ca: options.ca }) },
+    })
+    this.#breaker = new CircuitBreaker({ failures: 5, firstMs: 1000, maxMs: 30_000, nowMs: options.nowMs })
+  }
+
+  /** The repository did not answer the last few times. */
+  get isDown(): boolean {
+    return this.#breaker.isOpen
+  }
+
+  /**
+   * @throws GatewayError VES_CONNECTION, VES_DENIED (`status` in its detail tells 401 from 403), VES_NOT_FOUND,
+   *   VES_QUOTA, VES_SERVER, VES_PARSE
+   */
+  async request(request: ApiRequest): Promise<ApiAnswer> {
+    if (this.#waiting >= MAX_WAITING) {
+      throw new GatewayError('VES_CONNECTION', { text: 'key repository overloaded', waiting: this.#waiting })
+    }
+    this.#waiting++
+    try {
+      for (let attempt = 0; ; attempt++) {
+        try {
+          return await this.#once(request)
+        } catch (error) {
+          if (attempt >= REPEATS || !mayRepeat(error, request)) throw error
+          await delay(backoffMs(attempt, FIRST_REPEAT_MS, 1000))
+        }
+      }
+    } finally {
+      this.#waiting--
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#pool.destroy()
+  }
+
+  async #once(request: ApiRequest): Promise<ApiAnswer> {
+    const refusedMs = this.#breaker.refusedForMs()
+    if (refusedMs !== null) {
+      throw new GatewayError('VES_CONNECTION', { text: 'key repository not reachable', nextAttemptMs: refusedMs })
+    }
+    let status: number
+    let octets: Buffer
+    try {
+      const response = await this.#pool.request({
+        path: this.#base + request.path,
+        method: request.body === undefined ? 'GET' : 'POST',
+        headers: this.#headers(request),
+        body: request.body === undefined ? null : JSON.stringify(request.body),
+        signal: AbortSignal.timeout(this.#options.requestTimeoutMs),
+      })
+      status = response.statusCode
+      octets = await readAll(response.body)
+    } catch (cause) {
+      this.#breaker.failed()
+      if (cause instanceof GatewayError) throw cause
+      const reason = failureName(cause)
+      throw new GatewayError('VES_CONNECTION', { text: 'key repository not reachable', reason }, cause)
+    }
+    // 502 and 504 come from a proxy in front of a repository that is down.
+    if (status === 502 || status === 504) this.#breaker.failed()
+    else this.#breaker.succeeded()
+    return judge(status, octets, request)
+  }
+
+  #headers(request: ApiRequest): Record<string, string> {
+    const headers: Record<string, string> = { accept: 'application/json', 'user-agent': this.#options.userAgent }
+    if (request.body !== undefined) headers['content-type'] = 'application/json'
+    if (request.bearer !== undefined) headers.authorization = `Bearer ${request.bearer.expose()}`
+    return headers
+  }
+}
+
+function parseApi(api: string): URL {
+  let url: URL
+  try {
+    url = new URL(api)
+  } catch (cause) {
+    throw new GatewayError('CONFIG_INVALID', { text: `not a URL: ${api}` }, cause)
+  }
+  if (url.protocol !== 'https:' && url.protocol !== 'http:') {
+    throw new GatewayError('CONFIG_INVALID', { text: `not an http or https URL: ${api}` })
+  }
+  return url
+}
+
+function mayRepeat(error: unknown, request: ApiRequest): boolean {
+  if (!(error instanceof GatewayError) || error.code !== 'VES_CONNECTION') return false
+  const { reason } = error.detail
+  if (typeof reason !== 'string' || reason === 'timeout') return false
+  return NEVER_SENT.has(reason) || request.body === undefined || request.body.$op === 'fetch' || !!request.repeatable
+}
+
+/** A stable name for the log: `ECONNREFUSED`, `UND_ERR_SOCKET`, `timeout`. */
+function failureName(cause: unknown): string {
+  if (!(cause instanceof Error)) return 'unknown'
+  if (cause.name === 'TimeoutError' || cause.name === 'HeadersTimeoutError' || cause.name === 'BodyTimeoutError') {
+    return 'timeout'
+  }
+  const code = 'code' in cause ? cause.code : undefined
+  return typeof code === 'string' ? code : cause.name
+}
+
+async function readAll(body: AsyncIterable<Buffer>): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  let octets = 0
+  for await (const chunk of body) {
+    octets += chunk.length
+    if (octets > MAX_ANSWER_OCTETS) throw new GatewayError('VES_PARSE', { text: 'answer too large' })
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks)
+}
+
+function judge(status: number, octets: Buffer, request: ApiRequest): ApiAnswer {
+  const json = parseObject(octets)
+  if (status === 200) {
+    if (json === null || !isObject(json.result)) throw new GatewayError('VES_PARSE', where(request, status))
+    return { result: json.result, attn: isObject(json.attn) ? json.attn : null }
+  }
+  if (json === null || !Array.isArray(json.errors)) throw new GatewayError('VES_SERVER', where(request, status))
+  const [first] = objectsAt(json, 'errors')
+  const detail = {
+    ...where(request, status),
+    type: first === undefined ? null : optionalText(first, 'type'),
+    message: first === undefined ? null : optionalText(first, 'message'),
+  }
+  if (status === 401 || status === 403) throw new GatewayError('VES_DENIED', detail)
+  if (status === 404) throw new GatewayError('VES_NOT_FOUND', detail)
+  if (status === 503) throw new GatewayError('VES_QUOTA', detail)
+  if (status === 501) throw new GatewayError('VES_UNSUPPORTED', detail)
+  throw new GatewayError('VES_SERVER', detail)
+}
+
+/** The path without its query: ids, never a secret. */
+function where(request: ApiRequest, status: number): { readonly status: number; readonly path: string } {
+  return { status, path: request.path.replace(/\?.*/s, '').slice(0, 100) }
+}
+
+function parseObject(octets: Buffer): JsonObject | null {
+  try {
+    const json: unknown = JSON.parse(octets.toString('utf8'))
+    return isObject(json) ? json : null
+  } catch (error) {
+    if (error instanceof SyntaxError) return null
+    throw error
+  }
+}

@@ -1,0 +1,284 @@
+/**
+ * One unlocked vault and its session: the token and its renewal, items, recipients. The keys of messages are made in
+ * `message-keys.ts`; what the repository asks for in passing (`attn`) is done by `key-exchange.ts`.
+ */
+import { GatewayError } from '../../base/errors.ts'
+import type { Log } from '../../base/log.ts'
+import { Secret } from '../../base/secret.ts'
+import type { MessageKey } from '../../engine/seal/message-key.ts'
+import { publicOf, type VaultKey } from '../../engine/seal/vault-key.ts'
+import { parseVesUri, printVesUri, type VesUri } from '../uri.ts'
+import { idAt, type JsonObject, optionalObject, optionalOctets, textAt } from './answer.ts'
+import type { ApiAnswer, ApiRequest } from './api-connection.ts'
+import { BoundedCache } from './bounded-cache.ts'
+import {
+  checkToken,
+  cipherOf,
+  entryOf,
+  ITEM_FIELDS,
+  itemExternal,
+  itemType,
+  readToken,
+  splitName,
+  toBase64,
+  uniqueKeys,
+} from './item-answer.ts'
+import { KeyExchange } from './key-exchange.ts'
+import { MessageKeys } from './message-keys.ts'
+import { type External, KEY_FIELDS, orNull } from './recipient-directory.ts'
+import type {
+  CreatedMessageKey,
+  CreateMessageKeyOptions,
+  PutItem,
+  Recipient,
+  RecipientRule,
+  VaultRef,
+  VesClient,
+  VesItem,
+  VesSession,
+} from './ves-client.ts'
+
+export interface VaultSessionStart {
+  readonly client: VesClient
+  readonly log: Log
+  readonly nowMs: () => number
+  readonly user: { readonly id: number; readonly email: string }
+  readonly vaultUri: string
+  readonly keyId: number
+  readonly privateKey: VaultKey
+  readonly token: Secret<string>
+  readonly messageKeyCacheEntries: number
+}
+
+/** Tokens live 9 h, and C renews them after 8 (key-repository.md §2). */
+const RENEW_AFTER_MS = 8 * 3600_000
+/** How often a session asks for pending matters, at most: each question costs the repository a query. */
+const ATTN_EVERY_MS = 60_000
+/** A sender's own primary keys and temp keys change seldom. */
+const OWN_KEYS_TTL_MS = 60_000
+export class VaultSession implements VesSession {
+  readonly client: VesClient
+  readonly log: Log
+  readonly user: { readonly id: number; readonly email: string }
+  readonly vaultUri: string
+  readonly keyId: number
+  readonly privateKey: VaultKey
+  /** The session's own vault as a recipient: the first entry of whatever it makes. */
+  readonly own: VaultRef
+  readonly #nowMs: () => number
+  #token: Secret<string>
+  #tokenSinceMs: number
+  #renewal: Promise<void> | null = null
+  #attnAfterMs = 0
+  readonly #exchange: KeyExchange
+  readonly #messageKeys: MessageKeys
+  readonly #ownKeys: BoundedCache<readonly VaultRef[]>
+  readonly #tempKeys: BoundedCache<VaultRef>
+
+  constructor(start: VaultSessionStart) {
+    this.client = start.client
+    this.log = start.log
+    this.user = start.user
+    this.vaultUri = start.vaultUri
+    this.keyId = start.keyId
+    this.privateKey = start.privateKey
+    this.#nowMs = start.nowMs
+    this.#token = start.token
+    this.#tokenSinceMs = start.nowMs()
+    const { privateKey, keyId, vaultUri } = start
+    this.own = { keyId, uri: vaultUri, algo: privateKey.algo, key: publicOf(privateKey), temp: false }
+    this.#exchange = new KeyExchange(this)
+    this.#messageKeys = new MessageKeys(this, start.messageKeyCacheEntries, start.nowMs)
+    const cache = { maxOctets: 8 * 1024 * 1024, ttlMs: OWN_KEYS_TTL_MS, nowMs: start.nowMs, octetsOf: () => 8192 }
+    this.#ownKeys = new BoundedCache({ ...cache, maxEntries: 16 })
+    this.#tempKeys = new BoundedCache({ ...cache, maxEntries: 1000 })
+  }
+
+  async item(uri: string): Promise<VesItem> {
+    const result = await this.fetchItem(parseVesUri(uri, this.client.domain), ITEM_FIELDS)
+    const value = await this.openEntry(result)
+    if (value === null)
+      throw new GatewayError('VES_DENIED', { reason: 'not shared with this vault', itemId: idAt(result) })
+    const type = itemType(result)
+    const meta = optionalObject(result, 'meta')
+    return { id: idAt(result), type, meta, algo: cipherOf(type, meta), value: new Secret(value) }
+  }
+
+  async putItem(uri: string, item: PutItem): Promise<{ readonly id: number }> {
+    const targets = uniqueKeys([this.own, ...(item.shareWith ?? [])])
+    const body = {
+      type: item.type,
+      file: { externals: [itemExternal(uri, this.client.domain)] },
+      ...(item.meta === null ? {} : { meta: item.meta }),
+      vaultEntries: await this.sealEntries(targets, item.value.expose()),
+    }
+    // The same item put twice is the same item: it replaces itself.
+    const { result } = await this.request({ path: 'vaultItems', body, repeatable: true })
+    return { id: idAt(result) }
+  }
+
+  async itemExists(uri: string): Promise<boolean> {
+    return (await orNull(this.fetchItem(parseVesUri(uri, this.client.domain), 'id'))) !== null
+  }
+
+  async hasAccess(uri: string): Promise<boolean> {
+    const item = await this.fetchItem(parseVesUri(uri, this.client.domain), 'id,vaultEntries(encData,vaultKey(id))')
+    return entryOf(item, this.keyId) !== null
+  }
+
+  async recipientVault(address: string): Promise<VaultRef | null> {
+    return this.client.recipients.vault(this.#external(address.toLowerCase()))
+  }
+
+  async recipient(address: string, rule: RecipientRule, name: string | null = null): Promise<Recipient | null> {
+    const lower = address.toLowerCase()
+    const vault = await this.recipientVault(lower)
+    if (vault !== null || rule === 'vault') return vault
+    if (rule === 'account' && (await this.activeKeys({ email: lower })).length === 0) return null
+    const external = this.#external(lower)
+    const temp = await this.#tempKeys.get(lower, () => this.#tempKey(external, name))
+    return (
+      temp ?? { planned: true, address: lower, name, uri: printVesUri({ kind: 'vault', ...external, owner: null }) }
+    )
+  }
+
+  async vault(nameOrUri: string): Promise<VaultRef> {
+    const isUri = nameOrUri.includes('/')
+    const uri = isUri ? parseVesUri(nameOrUri, this.client.domain) : null
+    if (uri !== null && uri.kind !== 'vault')
+      throw new GatewayError('VES_PARAMETER', { text: `not a vault: ${nameOrUri}` })
+    const external = uri ?? this.#external(nameOrUri.toLowerCase())
+    const { domain, externalId } = external
+    const vault = await this.client.recipients.vault({ domain, externalId })
+    if (vault === null) throw new GatewayError('VES_NOT_FOUND', { text: `vault ${nameOrUri}` })
+    return vault
+  }
+
+  createMessageKey(
+    messageId: string,
+    recipients: readonly Recipient[],
+    options: CreateMessageKeyOptions = {},
+  ): Promise<CreatedMessageKey> {
+    return this.#messageKeys.create(messageId, recipients, options)
+  }
+
+  messageKey(messageId: string, xchg: string | null = null): Promise<MessageKey> {
+    return this.#messageKeys.open(messageId, xchg)
+  }
+
+  async verifyToken(itemId: number): Promise<Secret<string>> {
+    const { result } = await this.request({ path: `files/${itemId}?fields=verifyToken` })
+    return checkToken(textAt(result, 'verifyToken'))
+  }
+
+  settled(): Promise<void> {
+    return this.#exchange.settled()
+  }
+
+  /** Works temp keys' entries over to this vault, with a VESkey from X-VESmail-Xchg. */
+  rekeyWith(tempKeyId: number, veskey: Secret<Buffer>): Promise<void> {
+    return this.#exchange.rekeyWith(tempKeyId, veskey)
+  }
+
+  /** A user's active primary keys; empty for someone without an account. Kept for a minute. */
+  async activeKeys(who: { readonly id: number } | { readonly email: string }): Promise<readonly VaultRef[]> {
+    const label = 'id' in who ? `ves:///user/${who.id}` : printVesUri({ kind: 'primary', user: who.email })
+    const keys = await this.#ownKeys.get(label, async () => {
+      const path = `users?fields=activeVaultKeys(${KEY_FIELDS})`
+      const found = await orNull(this.request({ path, body: { ...who, $op: 'fetch' } }))
+      const keys = found === null ? [] : await this.client.recipients.readKeys(found.result, 'activeVaultKeys', label)
+      return keys.length === 0 ? null : keys
+    })
+    return keys ?? []
+  }
+
+  forgetRecipients(recipients: readonly Recipient[]): void {
+    for (const { uri } of recipients) {
+      const parsed = parseVesUri(uri, this.client.domain)
+      if (parsed.kind !== 'vault') continue
+      this.client.recipients.forget({ domain: parsed.domain, externalId: parsed.externalId })
+      this.#tempKeys.delete(parsed.externalId)
+    }
+    this.#ownKeys.clear()
+  }
+
+  async fetchItem(uri: VesUri, fields: string): Promise<JsonObject> {
+    if (uri.kind !== 'item' && uri.kind !== 'item-id') throw new GatewayError('VES_PARAMETER', { text: 'not an item' })
+    const which =
+      uri.kind === 'item-id'
+        ? { id: uri.id }
+        : { file: { externals: [{ domain: uri.domain, externalId: uri.externalId }] }, $op: 'fetch' }
+    return (await this.request({ path: `vaultItems?fields=${fields}`, body: which, repeatable: true })).result
+  }
+
+  /** The value of an item, by this vault's entry; null where it has none. */
+  async openEntry(item: JsonObject): Promise<Buffer | null> {
+    const sealed = entryOf(item, this.keyId)
+    if (sealed === null) return null
+    const { values } = await this.client.keys.run('open', { key: this.privateKey, sealed: [sealed] })
+    return Buffer.from(values[0]!)
+  }
+
+  /** Entries of one value for these keys, as the repository wants them. */
+  async sealEntries(targets: readonly VaultRef[], value: Uint8Array): Promise<JsonObject[]> {
+    const { sealed } = await this.client.keys.run('seal', { keys: targets.map((target) => target.key), value })
+    return targets.map((target, i) => ({ vaultKey: { id: target.keyId }, encData: toBase64(sealed[i]!) }))
+  }
+
+  /**
+   * A request with this session's token, which is renewed when it is old, and once more when the repository no longer
+   * takes it. Asks along for pending matters from time to time.
+   */
+  async request(request: Omit<ApiRequest, 'bearer'>, withAttn = true): Promise<ApiAnswer> {
+    if (this.#nowMs() - this.#tokenSinceMs >= RENEW_AFTER_MS) await this.#renew()
+    const due = withAttn && this.#nowMs() >= this.#attnAfterMs
+    if (due) this.#attnAfterMs = this.#nowMs() + ATTN_EVERY_MS
+    const asked = due ? { ...request, path: `${request.path}${request.path.includes('?') ? '&' : '?'}attn=*` } : request
+    const token = this.#token
+    let answer: ApiAnswer
+    try {
+      answer = await this.client.api.request({ ...asked, bearer: token })
+    } catch (error) {
+      if (!isExpired(error)) throw error
+      // 401: the repository has not even looked at what we want, so asking again is safe.
+      if (this.#token === token) await this.#renew()
+      answer = await this.client.api.request({ ...asked, bearer: this.#token })
+    }
+    if (answer.attn !== null) this.#exchange.take(answer.attn)
+    return answer
+  }
+
+  /** One renewal for all requests that need it. The repository gives the sealed token to anyone; opening it is the proof. */
+  #renew(): Promise<void> {
+    this.#renewal ??= this.#fetchToken().finally(() => {
+      this.#renewal = null
+    })
+    return this.#renewal
+  }
+
+  async #fetchToken(): Promise<void> {
+    const { result } = await this.client.api.request({ path: `vaultKeys/${this.keyId}?fields=encSessionToken` })
+    const sealed = optionalOctets(result, 'encSessionToken')
+    // Locked, or replaced by a rotation: the session is over.
+    if (sealed === null) throw new GatewayError('ACCESS_DENIED', { reason: 'no session token', keyId: this.keyId })
+    const { values } = await this.client.keys.run('open', { key: this.privateKey, sealed: [sealed] })
+    this.#token = readToken(values[0]!)
+    this.#tokenSinceMs = this.#nowMs()
+  }
+
+  #external(externalId: string): External {
+    return { domain: this.client.domain, externalId }
+  }
+
+  /** The temp key that this user made for someone earlier. */
+  async #tempKey(external: External, name: string | null): Promise<VaultRef | null> {
+    const user = { email: external.externalId, ...splitName(name), $op: 'fetch' }
+    const body = { externals: [external], creator: { id: this.user.id }, user, $op: 'fetch' }
+    const found = await orNull(this.request({ path: `vaultKeys?fields=${KEY_FIELDS},externals`, body }))
+    return found === null ? null : this.client.recipients.readVault(found.result, external)
+  }
+}
+
+function isExpired(error: unknown): boolean {
+  return error instanceof GatewayError && error.code === 'VES_DENIED' && error.detail.status === 401
+}

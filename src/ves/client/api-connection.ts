@@ -5,7 +5,6 @@
  * Rule: only 200 with a JSON object that has a `result` is success, and "not found" is only what the repository itself
  * says in JSON: a 404 of some proxy on the way must never be taken for "this recipient has no vault".
  */
-import { setTimeout as delay } from 'node:timers/promises'
 import { Pool } from 'undici'
 import { backoffMs } from '../../base/backoff.ts'
 import { GatewayError } from '../../base/errors.ts'
@@ -149,6 +148,10 @@ export class ApiConnection {
     if (request.bearer !== undefined) headers.authorization = `Bearer ${request.bearer.expose()}`
     return headers
   }
+}
+
+export function delay(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms))
 }
 
 function parseApi(api: string): URL {

@@ -2,7 +2,6 @@
  * The key repository as the gateway uses it: unlock a vault, read and write items, find recipients' public keys,
  * make and open message keys (key-repository.md §4). Here: the contract, and logging in.
  */
-import { setTimeout as delay } from 'node:timers/promises'
 import { GatewayError } from '../../base/errors.ts'
 import { type Log, silentLog } from '../../base/log.ts'
 import type { Secret } from '../../base/secret.ts'
@@ -12,7 +11,7 @@ import type { KeyAlgo, KeyKind, VaultKey } from '../../engine/seal/vault-key.ts'
 import { makeVaultKey, makeVeskey } from '../../engine/seal/vault-key-make.ts'
 import { parseVesUri, printVesUri, type VesUri } from '../uri.ts'
 import { idAt, type JsonObject, objectAt, optionalOctets, optionalText, textAt } from './answer.ts'
-import { ApiConnection } from './api-connection.ts'
+import { ApiConnection, delay } from './api-connection.ts'
 import { readToken } from './item-answer.ts'
 import { RecipientDirectory } from './recipient-directory.ts'
 import { VaultSession } from './vault-session.ts'

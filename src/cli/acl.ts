@@ -1,0 +1,5 @@
+import { Command } from 'commander'
+
+export function aclCommand(): Command {
+  return new Command('acl')
+}

@@ -1,0 +1,5 @@
+import { Command } from 'commander'
+
+export function decryptCommand(): Command {
+  return new Command('decrypt')
+}

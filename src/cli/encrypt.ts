@@ -1,0 +1,5 @@
+import { Command } from 'commander'
+
+export function encryptCommand(): Command {
+  return new Command('encrypt')
+}

@@ -156,12 +156,35 @@ export const FAULTS = {
     404,
   ),
 
+  // key repository: what its HTTP API refuses by itself (denied, not found and quota are the VES_* ones)
+  API_INVALID: fault('client', false, null, 'Invalid request', '501 5.5.4', 'BAD', 400),
+  API_SESSION: fault('client', false, null, 'No valid session', '535 5.7.8', 'NO [AUTHENTICATIONFAILED]', 401),
+  API_METHOD: fault('client', false, null, 'Method not allowed', '502 5.5.1', 'BAD', 405),
+  API_TOO_LARGE: fault('client', false, null, 'Request too large', '552 5.3.4', 'NO [LIMIT]', 413),
+  API_UNSUPPORTED: fault('client', false, null, 'Not supported by this repository', '502 5.5.1', 'NO [CANNOT]', 501),
+
   // wire protocols
   LINE_TOO_LONG: fault('client', false, null, 'Line too long', '500 5.5.6', 'BAD', 431),
   LITERAL_TOO_LARGE: fault('client', false, null, 'Literal too large', '552 5.3.4', 'NO [LIMIT]', 413),
+  SMTP_SEQUENCE: fault('client', false, null, 'Bad sequence of commands', '503 5.5.1', 'BAD', 400),
+  SMTP_PARAMETER_UNKNOWN: fault('client', false, null, 'Unsupported parameter', '555 5.5.4', 'BAD', 400),
+  MESSAGE_TOO_LARGE: fault(
+    'client',
+    false,
+    null,
+    'Message too large for the provider once it is encrypted',
+    '552 5.3.4',
+    'NO [LIMIT]',
+    413,
+  ),
+  EIGHT_BIT_UNSUPPORTED: fault('client', false, null, 'The provider takes no 8-bit mail', '554 5.6.3', 'NO', 415),
+  SMTPUTF8_UNSUPPORTED: fault('client', false, null, 'The provider takes no UTF-8 addresses', '553 5.6.7', 'NO', 415),
+  TOO_MANY_RECIPIENTS: fault('client', false, null, 'Too many recipients', '452 4.5.3', 'NO [LIMIT]', 413),
+  TLS_INJECTION: fault('client', false, null, 'Input after STARTTLS', '554 5.5.1', 'BYE', 400),
   SASL_CANCELLED: fault('client', false, null, 'Authentication cancelled', '501 5.7.0', 'BAD', 400),
   SYNTAX: fault('client', false, null, 'Syntax error', '501 5.5.4', 'BAD', 400),
   TIMEOUT: fault('client', true, null, 'Timeout', '421 4.4.2', 'BYE', 408),
+  TOO_MANY: fault('client', true, null, 'Too many connections, try later', '421 4.7.0', 'BYE', 503),
   SHUTDOWN: fault('operator', true, null, 'Server restarting, reconnect', '421 4.3.2', 'BYE', 503),
 } as const satisfies Record<string, Fault>
 

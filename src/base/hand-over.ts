@@ -31,6 +31,8 @@ export type ToWorker =
       readonly text: string
       /** 48 octets, base64: a TLS session ticket of one worker is good at all. */
       readonly ticketKeys: string
+      /** How many workers share the machine's cores. */
+      readonly workers: number
     }
   /** With a handle. `listener`: the key of `listenerKey`. */
   | { readonly t: 'socket'; readonly id: number; readonly listener: string }

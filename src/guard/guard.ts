@@ -260,6 +260,7 @@ export class Guard {
       file: this.#options.file,
       text: reading.text,
       ticketKeys: this.#ticketKeys,
+      workers: this.#supervisorOptions(reading).slots,
     })
   }
 

@@ -5,6 +5,7 @@
  * for the day when somebody adds a field in a hurry.
  */
 import { type DestinationStream, pino, stdTimeFunctions } from 'pino'
+import type { Config } from '../base/config/options.ts'
 import type { Log, LogFields, LogLevel } from '../base/log.ts'
 
 /** Names of fields that may never be shown, whoever writes them. */
@@ -67,4 +68,10 @@ function wrap(logger: PinoLike): Log {
     write: (level: LogLevel, event: string, fields: LogFields = {}) => logger[level](fields, event),
     child: (fields) => wrap(logger.child({ ...fields })),
   }
+}
+
+/** As the configuration wants it. */
+export function logOf(config: Config, fields: LogFields): OpenLog {
+  const level = config.debug === false || config.debug === 0 ? 'info' : 'debug'
+  return openLog({ file: config.log, level, format: config['log-format'], fields })
 }

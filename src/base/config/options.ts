@@ -179,6 +179,7 @@ export const OPTIONS = {
 
   // Keys
   'ves.api': textOr('https://api.ves.host/v1/', { scope: 'process', doc: 'Base URL of the key repository.' }),
+  'ves.caBundle': text({ scope: 'process', doc: 'CA file for the key repository.' }),
   'ves.domain': textOr('vesmail', { scope: 'process', doc: 'Domain of vaults and items.' }),
   'ves.newKeys': shaped<'post-quantum' | 'compatible' | null>(
     z.enum(['post-quantum', 'compatible']).nullable(),

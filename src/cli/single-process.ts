@@ -1,0 +1,136 @@
+/**
+ * The gateway in one process, without a guard: the same listeners and the same worker application, joined directly.
+ * SIGHUP takes a new configuration for new sessions; those that are open keep what they began with.
+ */
+import { readFileSync } from 'node:fs'
+import { type ConfigFile, parseConfigFile, printConfigError } from '../base/config/config-file.ts'
+import { programConfig } from '../base/config/merge.ts'
+import { asGatewayError } from '../base/errors.ts'
+import type { Log } from '../base/log.ts'
+import type { Companion } from '../guard/guard.ts'
+import { type ListenAddress, Listeners } from '../guard/listeners.ts'
+import type { Notify } from '../guard/notify.ts'
+import { compose } from '../workers/compose.ts'
+import { VERSION } from '../workers/version.ts'
+import { WorkerApp } from '../workers/worker-app.ts'
+
+const PING_MS = 1000
+const FORCED_EXIT_MS = 3500
+
+export interface SingleProcessOptions {
+  readonly file: string
+  readonly log: Log
+  readonly ticketKeys: Buffer
+  readonly reopenLog: () => void
+  readonly notify: Notify
+  readonly companions: readonly Companion[]
+  readonly env: NodeJS.ProcessEnv
+}
+
+export class SingleProcess {
+  readonly ended: Promise<void>
+  readonly #options: SingleProcessOptions
+  readonly #listeners: Listeners
+  #app: WorkerApp | null = null
+  /** Of earlier configurations, with sessions that are still open. */
+  readonly #old = new Set<WorkerApp>()
+  #reloading: Promise<void> = Promise.resolve()
+  #stopping = false
+  #settle: () => void = () => {}
+
+  constructor(options: SingleProcessOptions) {
+    this.#options = options
+    this.ended = new Promise((resolve) => {
+      this.#settle = resolve
+    })
+    this.#listeners = new Listeners((listener, socket) => this.#app?.accept(listener, socket), options.log)
+  }
+
+  async start(): Promise<void> {
+    const file = this.#read()
+    const config = programConfig(file)
+    for (const companion of this.#options.companions) await companion.configure(config)
+    this.#app = await this.#make(file)
+    const addresses = addressesOf(file)
+    await this.#listeners.inherit(addresses, this.#options.env, process.pid)
+    await this.#listeners.open(addresses)
+    const timer = setInterval(() => this.#options.notify.alive(), PING_MS)
+    void this.ended.then(() => clearInterval(timer))
+    this.#options.notify.ready()
+    this.#options.log.write('info', 'ready', {
+      workers: 0,
+      listeners: addresses.map(({ host, port }) => `${host ?? '*'}:${port}`),
+    })
+  }
+
+  reload(): void {
+    this.#reloading = this.#reloading.then(async () => {
+      const { log, reopenLog } = this.#options
+      reopenLog()
+      try {
+        const file = this.#read()
+        const app = await this.#make(file)
+        await this.#listeners.open(addressesOf(file))
+        const before = this.#app
+        this.#app = app
+        this.#listeners.keep(addressesOf(file))
+        if (before !== null) this.#retire(before)
+        for (const companion of this.#options.companions) await companion.configure(programConfig(file))
+        log.write('info', 'reloaded')
+      } catch (error) {
+        const { detail, message } = asGatewayError(error)
+        const reason = 'line' in detail ? printConfigError(detail) : String(detail.reason ?? message)
+        log.write('error', 'reload failed', { reason })
+      }
+    })
+  }
+
+  stop(forced: boolean): void {
+    this.#options.log.write('info', 'stopping', { forced })
+    this.#stopping = true
+    this.#options.notify.stopping()
+    this.#listeners.keep([])
+    if (forced) setTimeout(() => void this.#end(), FORCED_EXIT_MS).unref()
+    const apps = [...this.#old, ...(this.#app === null ? [] : [this.#app])]
+    for (const app of apps) app.drain(forced, true)
+    void Promise.all(apps.map((app) => app.drained)).then(() => this.#end())
+  }
+
+  async #end(): Promise<void> {
+    for (const companion of this.#options.companions) await companion.stop()
+    this.#settle()
+  }
+
+  /** Sessions of the old configuration go on; without a new process there is no reason to send them away. */
+  #retire(app: WorkerApp): void {
+    this.#old.add(app)
+    void app.retired().then(async () => {
+      this.#old.delete(app)
+      if (!this.#stopping) await app.close()
+    })
+  }
+
+  #read(): ConfigFile {
+    const { file, log } = this.#options
+    const parsed = parseConfigFile(readFileSync(file, 'utf8'), file)
+    for (const reason of parsed.warnings) log.write('warn', 'configuration', { reason })
+    return parsed
+  }
+
+  async #make(file: ConfigFile): Promise<WorkerApp> {
+    const { log, ticketKeys } = this.#options
+    const composition = compose({ file, log, ticketKeys, workers: 1 })
+    return WorkerApp.start({
+      file,
+      composition,
+      log,
+      version: VERSION,
+      metricsOfAll: async () => ({ parts: [await composition.metrics.json()], guard: null }),
+    })
+  }
+}
+
+function addressesOf(file: ConfigFile): ListenAddress[] {
+  const admin = programConfig(file)['admin.listen']
+  return [...file.daemons.map(({ host, port }) => ({ host, port })), ...(admin === null ? [] : [admin])]
+}

@@ -1,0 +1,86 @@
+/**
+ * Server certificates by their files: loaded once, shared by all who name them, loaded anew when a file changes
+ * (renewal by a cron job needs no HUP). A pair that is broken in the moment of its renewal leaves the old one in use.
+ */
+import { readFile, stat } from 'node:fs/promises'
+import type { SecureContext } from 'node:tls'
+import { GatewayError } from '../base/errors.ts'
+import type { Log } from '../base/log.ts'
+import { type ServerTlsOptions, serverTls } from '../net/tls.ts'
+
+/** Looking at a file's time costs 50 µs in the thread pool: not more often than that. */
+const RECHECK_MS = 1000
+
+interface Entry {
+  readonly context: SecureContext
+  readonly stamp: string
+  checkedMs: number
+}
+
+export interface CertificateName {
+  readonly cert: string
+  readonly pkey: string
+  readonly minVersion: 'TLSv1.2' | 'TLSv1.3'
+}
+
+export class CertificateStore {
+  readonly #maxEntries: number
+  readonly #ticketKeys: Buffer
+  readonly #log: Log
+  readonly #nowMs: () => number
+  /** In order of use, the oldest first. */
+  readonly #entries = new Map<string, Entry>()
+
+  constructor(maxEntries: number, ticketKeys: Buffer, log: Log, nowMs: () => number = () => performance.now()) {
+    this.#maxEntries = maxEntries
+    this.#ticketKeys = ticketKeys
+    this.#log = log
+    this.#nowMs = nowMs
+  }
+
+  get size(): number {
+    return this.#entries.size
+  }
+
+  /** @throws {GatewayError} CONFIG_INVALID where the pair cannot be used and never could */
+  async context(name: CertificateName): Promise<SecureContext> {
+    const key = `${name.cert}\0${name.pkey}\0${name.minVersion}`
+    const known = this.#entries.get(key)
+    const nowMs = this.#nowMs()
+    if (known !== undefined) {
+      this.#entries.delete(key)
+      this.#entries.set(key, known)
+      if (nowMs - known.checkedMs < RECHECK_MS) return known.context
+      known.checkedMs = nowMs
+    }
+    try {
+      const stamp = `${await stampOf(name.cert)} ${await stampOf(name.pkey)}`
+      if (known?.stamp === stamp) return known.context
+      const [cert, pkey] = await Promise.all([readFile(name.cert), readFile(name.pkey)])
+      const options: ServerTlsOptions = { minVersion: name.minVersion, ticketKeys: this.#ticketKeys }
+      const { context } = serverTls(cert, pkey, options)
+      this.#entries.delete(key)
+      this.#entries.set(key, { context, stamp, checkedMs: nowMs })
+      this.#trim()
+      if (known !== undefined) this.#log.write('info', 'certificate', { result: 'reloaded', file: name.cert })
+      return context
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error)
+      this.#log.write('error', 'certificate', { result: 'failed', file: name.cert, reason })
+      if (known !== undefined) return known.context
+      throw new GatewayError('CONFIG_INVALID', { reason: `certificate ${name.cert}: ${reason}` }, error)
+    }
+  }
+
+  #trim(): void {
+    for (const key of this.#entries.keys()) {
+      if (this.#entries.size <= this.#maxEntries) break
+      this.#entries.delete(key)
+    }
+  }
+}
+
+async function stampOf(file: string): Promise<string> {
+  const { mtimeMs, size, ino } = await stat(file)
+  return `${mtimeMs}/${size}/${ino}`
+}

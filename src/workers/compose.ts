@@ -1,0 +1,114 @@
+/**
+ * The one place where the parts of a worker are joined: engine and net declare what they need, here it is given.
+ */
+
+import { readFileSync } from 'node:fs'
+import { availableParallelism, hostname } from 'node:os'
+import { join } from 'node:path'
+import type { ConfigFile, Service } from '../base/config/config-file.ts'
+import { isSet, programConfig } from '../base/config/merge.ts'
+import type { Config } from '../base/config/options.ts'
+import type { Log } from '../base/log.ts'
+import type { BatchJob, BatchResult } from '../engine/seal/batch.ts'
+import type { Session, SessionStart } from '../engine/session.ts'
+import { ownCertificate } from '../net/certificates.ts'
+import { upstreamTls } from '../net/tls.ts'
+import { VesClient } from '../ves/client/ves-client.ts'
+import { CertificateStore } from './certificate-store.ts'
+import type { ListenerParts } from './listener.ts'
+import { Login } from './login.ts'
+import { Metrics } from './metrics.ts'
+import { override } from './override.ts'
+import { ThreadPool } from './pool.ts'
+import type { Protection } from './protection.ts'
+import { sessionOf } from './session-kinds.ts'
+
+export const DEFAULT_STATE_DIRECTORY = '/var/lib/vesmail'
+
+export interface Composition {
+  readonly listenerParts: Pick<ListenerParts, 'certificates' | 'upstreamTls' | 'ownCertificate'>
+  readonly login: Login
+  readonly batch: (job: BatchJob, signal: AbortSignal) => Promise<BatchResult>
+  readonly metrics: Metrics
+  readonly protection: Protection
+  session(service: Service, start: SessionStart): Session
+  close(): Promise<void>
+}
+
+export interface ComposeOptions {
+  readonly file: ConfigFile
+  readonly log: Log
+  readonly ticketKeys: Buffer
+  /** How many processes like this one share the machine's cores. */
+  readonly workers: number
+  /** Tests give sessions of their own. */
+  readonly session?: SessionFactory
+}
+
+export type SessionFactory = (service: Service, start: SessionStart) => Session
+
+export function compose({ file, log, ticketKeys, workers, session }: ComposeOptions): Composition {
+  const config = programConfig(file)
+  const threads = config['pool.threads'] || Math.max(1, Math.floor(availableParallelism() / workers))
+  const pool = new ThreadPool({ threads, log })
+  const metrics = new Metrics(() => pool.metrics)
+  const ves = new VesClient({ ...vesOptions(file, log), keys: pool })
+  const upstreams = new Map<string | null, ReturnType<typeof upstreamTls>>()
+  return {
+    listenerParts: {
+      certificates: new CertificateStore(config['sni.cache'] + file.daemons.length, ticketKeys, log),
+      upstreamTls: (caBundle) => {
+        const known = upstreams.get(caBundle) ?? upstreamTls(caBundle)
+        upstreams.set(caBundle, known)
+        return known
+      },
+      ownCertificate: () => ownCertificate(stateDirectory(config), hostname(), Date.now()),
+    },
+    login: new Login({ ves, domain: config['ves.domain'], openBearer: null, override }),
+    batch: (job, signal) => pool.batch(job, signal),
+    metrics,
+    protection: { isBlocked: async () => false, count: () => {}, remaining: async () => 3600 },
+    session: session ?? sessionOf,
+    close: async () => {
+      metrics.close()
+      await ves.close()
+      await pool.close()
+    },
+  }
+}
+
+export function stateDirectory(config: Config): string {
+  return config.state ?? DEFAULT_STATE_DIRECTORY
+}
+
+/** The embedded repository is the one to use where it is configured and no other is named. */
+export function repositoryUrl(file: ConfigFile): string {
+  const config = programConfig(file)
+  const embedded = config['repository.listen']
+  if (embedded === null || isSet('ves.api', file.all)) return config['ves.api']
+  const host = embedded.host.includes(':') ? `[${embedded.host}]` : embedded.host
+  return `http://${host}:${embedded.port}/v1/`
+}
+
+function vesOptions(file: ConfigFile, log: Log): ConstructorParameters<typeof VesClient>[0] {
+  const config = programConfig(file)
+  const newKeys = config['ves.newKeys']
+  const ca = config['ves.caBundle']
+  return {
+    api: repositoryUrl(file),
+    domain: config['ves.domain'],
+    log,
+    connections: config['ves.connections'],
+    connectTimeoutMs: config['ves.connectSeconds'] * 1000,
+    requestTimeoutMs: config['ves.requestSeconds'] * 1000,
+    recipientCacheEntries: config['ves.recipientCacheEntries'],
+    recipientCacheMs: config['ves.recipientCacheSeconds'] * 1000,
+    messageKeyCacheEntries: config['ves.messageKeyCacheEntries'],
+    ...(newKeys === null ? {} : { newKeys }),
+    ...(ca === null ? {} : { ca: readFileSync(ca, 'utf8') }),
+  }
+}
+
+export function stateFile(config: Config): string {
+  return join(stateDirectory(config), 'state.sqlite')
+}

@@ -1,0 +1,48 @@
+/**
+ * The end of a worker's sessions: asked to finish one after another over a window, told to go at the deadline
+ * (daemon.md §4). New ones that still come are asked at once.
+ */
+
+export interface Drainable {
+  drain(forced: boolean): void
+}
+
+export class Draining {
+  readonly #timers = new Set<NodeJS.Timeout>()
+
+  /**
+   * @param sessions open now
+   * @param windowMs idle clients that all reconnect in the same moment would be a storm of our own making
+   * @param deadlineMs from now; then what is left is forced
+   */
+  start(sessions: Iterable<Drainable>, windowMs: number, deadlineMs: number): void {
+    const all = [...sessions]
+    const window = Math.min(windowMs, deadlineMs)
+    for (const [i, session] of all.entries()) {
+      const atMs = (window * i) / all.length
+      if (atMs === 0) session.drain(false)
+      else this.#later(atMs, () => session.drain(false))
+    }
+    this.#later(deadlineMs, () => {
+      for (const session of all) session.drain(true)
+    })
+  }
+
+  force(sessions: Iterable<Drainable>): void {
+    this.stop()
+    for (const session of [...sessions]) session.drain(true)
+  }
+
+  stop(): void {
+    for (const timer of this.#timers) clearTimeout(timer)
+    this.#timers.clear()
+  }
+
+  #later(ms: number, run: () => void): void {
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer)
+      run()
+    }, ms)
+    this.#timers.add(timer)
+  }
+}

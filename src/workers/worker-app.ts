@@ -1,0 +1,279 @@
+/**
+ * One worker's work: takes connections that were accepted elsewhere and carries their sessions until they end.
+ * The same under a guard (`worker.ts`) and in a process of its own (`cli/daemon.ts`).
+ */
+import { randomBytes } from 'node:crypto'
+import type { Socket } from 'node:net'
+import { hostname } from 'node:os'
+import type { ConfigFile } from '../base/config/config-file.ts'
+import { programConfig } from '../base/config/merge.ts'
+import type { Config } from '../base/config/options.ts'
+import { asGatewayError, GatewayError } from '../base/errors.ts'
+import { listenerKey } from '../base/hand-over.ts'
+import type { Log } from '../base/log.ts'
+import type { Session, SessionStart } from '../engine/session.ts'
+import { normalAddress } from '../net/address.ts'
+import { Drive, type DriveEnd } from '../net/drive.ts'
+import { type Endpoint, readProxyHeader } from '../net/proxy-protocol.ts'
+import { acceptTls, type ServerTls } from '../net/tls.ts'
+import { Admin, type AllMetrics } from './admin.ts'
+import type { Composition } from './compose.ts'
+import { Draining } from './draining.ts'
+import { Listener, type Tenant } from './listener.ts'
+import type { LoggedIn } from './login.ts'
+import { refusalSession } from './refusal.ts'
+import { sessionServices } from './services.ts'
+import { SessionLog } from './session-log.ts'
+
+export interface WorkerAppOptions {
+  readonly file: ConfigFile
+  readonly composition: Composition
+  readonly log: Log
+  readonly version: string
+  /** Of all workers; without a guard of this one. */
+  readonly metricsOfAll: () => Promise<AllMetrics>
+}
+
+interface Open {
+  readonly drive: Drive
+  readonly listener: Listener
+}
+
+export class WorkerApp {
+  /** Settles when a drain was asked for and every session has ended. */
+  readonly drained: Promise<void>
+  readonly #options: WorkerAppOptions
+  readonly #config: Config
+  readonly #listeners = new Map<string, Listener>()
+  readonly #adminKey: string | null
+  readonly #admin: Admin | null
+  readonly #open = new Set<Open>()
+  /** Connections that are not sessions yet: PROXY header, TLS handshake. */
+  readonly #early = new Set<Socket>()
+  readonly #draining = new Draining()
+  readonly #host = hostname()
+  #state: 'serving' | 'draining' | 'forced' = 'serving'
+  #stopping = false
+  #settleDrained: () => void = () => {}
+
+  private constructor(options: WorkerAppOptions, listeners: readonly Listener[], admin: Admin | null) {
+    this.#options = options
+    this.#config = programConfig(options.file)
+    for (const listener of listeners) this.#listeners.set(listener.key, listener)
+    const at = this.#config['admin.listen']
+    this.#adminKey = at === null ? null : listenerKey(at.host, at.port)
+    this.#admin = admin
+    this.drained = new Promise((resolve) => {
+      this.#settleDrained = resolve
+    })
+  }
+
+  /** @throws {GatewayError} CONFIG_INVALID: certificates, networks */
+  static async start(options: WorkerAppOptions): Promise<WorkerApp> {
+    const { file, composition, log } = options
+    const listeners = file.daemons.map((entry) => new Listener(entry, { file, log, ...composition.listenerParts }))
+    for (const listener of listeners) await listener.check()
+    let isReady = (): boolean => true
+    const admin =
+      programConfig(file)['admin.listen'] === null
+        ? null
+        : await Admin.start({ isReady: () => isReady(), metrics: options.metricsOfAll, log })
+    const app = new WorkerApp(options, listeners, admin)
+    isReady = () => !app.#stopping
+    return app
+  }
+
+  get sessions(): number {
+    return this.#open.size
+  }
+
+  /** @param listener key of the listener that accepted it. The socket is ours from now on. */
+  accept(listener: string, socket: Socket): void {
+    socket.on('error', () => {})
+    socket.allowHalfOpen = true
+    this.#early.add(socket)
+    this.#serve(listener, socket)
+      .catch((error: unknown) => {
+        const { code, detail } = asGatewayError(error)
+        const reason = typeof detail.reason === 'string' ? detail.reason : null
+        this.#options.log.write(code === 'INTERNAL' ? 'error' : 'info', 'connection', {
+          result: 'failed',
+          code,
+          reason,
+          ...placeOf(error, code),
+        })
+        socket.destroy()
+      })
+      .finally(() => {
+        this.#early.delete(socket)
+        this.#settle()
+      })
+  }
+
+  /** @param stopping the whole program ends: /readyz says so */
+  drain(forced: boolean, stopping: boolean): void {
+    this.#stopping ||= stopping
+    if (this.#state === 'forced' || (this.#state === 'draining' && !forced)) return
+    this.#state = forced ? 'forced' : 'draining'
+    if (forced) {
+      for (const socket of this.#early) socket.destroy()
+      this.#draining.force([...this.#open].map(({ drive }) => drive))
+    } else {
+      for (const listener of this.#listeners.values()) {
+        const { config } = listener.main
+        const drives = [...this.#open].filter((one) => one.listener === listener).map(({ drive }) => drive)
+        this.#draining.start(drives, config['limits.drainWindowSeconds'] * 1000, config['limits.drainSeconds'] * 1000)
+      }
+    }
+    this.#settle()
+  }
+
+  /** Settles when the sessions that are open now have ended by themselves; nothing new must be accepted any more. */
+  async retired(): Promise<void> {
+    while (this.#open.size > 0) await Promise.all([...this.#open].map(({ drive }) => drive.ended))
+  }
+
+  async close(): Promise<void> {
+    this.#draining.stop()
+    await this.#admin?.close()
+    await this.#options.composition.close()
+  }
+
+  #settle(): void {
+    if (this.#state !== 'serving' && this.#open.size === 0 && this.#early.size === 0) {
+      this.#draining.stop()
+      this.#settleDrained()
+    }
+  }
+
+  async #serve(key: string, socket: Socket): Promise<void> {
+    const ends = {
+      client: { address: normalAddress(socket.remoteAddress ?? ''), port: socket.remotePort ?? 0 },
+      local: { address: normalAddress(socket.localAddress ?? ''), port: socket.localPort ?? 0 },
+    }
+    if (key === this.#adminKey && this.#admin !== null) return this.#admin.accept(socket, ends.client, ends.local)
+    const listener = this.#listeners.get(key)
+    if (listener === undefined) throw new GatewayError('IO', { reason: `no listener ${key}` })
+    const { client, local } = listener.proxies.has(ends.client.address)
+      ? ((await readProxyHeader(socket)) ?? ends)
+      : ends
+    await this.#session(listener, socket, client, local)
+  }
+
+  async #session(listener: Listener, socket: Socket, client: Endpoint, local: Endpoint): Promise<void> {
+    const { service, main } = listener
+    const { composition, version } = this.#options
+    const log = new SessionLog(this.#options.log.child({ session: randomBytes(6).toString('hex'), service }), {
+      metrics: composition.metrics,
+      protection: composition.protection,
+      service,
+      sense: main.config['abuse-sense'],
+      client,
+    })
+    let tenant = main
+    const tls = await listener.tls((chosen) => {
+      tenant = chosen
+      log.write('info', 'tenant', { host: chosen.host })
+    })
+    const refusal = await this.#refusal(listener, client)
+    let secured: Socket = socket
+    if (listener.isImplicit && tls !== null) secured = await acceptTls(socket, tls)
+    log.write('info', 'session', {
+      peer: client.address,
+      peerPort: client.port,
+      local: local.address,
+      localPort: local.port,
+      tls: listener.isImplicit,
+    })
+    const start: SessionStart = {
+      host: this.#host,
+      client,
+      local,
+      tls: listener.isImplicit,
+      tlsLevel: main.config['tls.level'],
+      version,
+      nowMs: Date.now,
+      random: randomBytes,
+      maxbufOctets: main.config.maxbuf,
+      oauth: composition.login.takesBearers,
+    }
+    const session = refusal === null ? composition.session(service, start) : refusalSession(service, refusal)
+    this.#carry(listener, secured, session, tls, log, () => tenant)
+  }
+
+  #carry(
+    listener: Listener,
+    client: Socket,
+    session: Session,
+    clientTls: ServerTls | null,
+    log: SessionLog,
+    tenant: () => Tenant,
+  ): void {
+    const { service } = listener
+    const { composition } = this.#options
+    const drive = new Drive({
+      session,
+      client,
+      services: sessionServices({
+        service,
+        domain: this.#config['ves.domain'],
+        login: composition.login,
+        tenant,
+        batch: composition.batch,
+        metrics: composition.metrics,
+        log,
+        admitted: (loggedIn) => this.#admitted(loggedIn, log, tenant().config),
+      }),
+      log,
+      clientTls,
+      upstream: listener.upstream,
+    })
+    const open: Open = { drive, listener }
+    this.#open.add(open)
+    composition.metrics.sessionBegun(service)
+    drive.ended
+      .then((end) => this.#ended(open, end, log))
+      .catch((error: unknown) => this.#options.log.write('error', 'session end', { reason: String(error) }))
+    drive.start()
+    // Came in while the worker was told to go.
+    if (this.#state !== 'serving') drive.drain(this.#state === 'forced')
+  }
+
+  #ended(open: Open, end: DriveEnd, log: SessionLog): void {
+    this.#open.delete(open)
+    this.#options.composition.metrics.sessionEnded(open.listener.service, end)
+    log.ended(end)
+    this.#settle()
+  }
+
+  /** Why this client is not welcome; null: it is. */
+  async #refusal(listener: Listener, client: Endpoint): Promise<GatewayError | null> {
+    const { metrics, protection } = this.#options.composition
+    const refuse = (error: GatewayError, reason: string): GatewayError => {
+      metrics.refused(reason)
+      return error
+    }
+    if (this.#open.size >= this.#config['limits.sessions']) {
+      return refuse(new GatewayError('TOO_MANY', { reason: 'limits.sessions' }), 'sessions')
+    }
+    const { config } = listener.main
+    if (config['abuse-sense'] > 0 && (await protection.isBlocked('peer', client.address))) {
+      return refuse(new GatewayError('ABUSE', { peer: client.address }), 'abuse')
+    }
+    return null
+  }
+
+  async #admitted({ account, session }: LoggedIn, log: SessionLog, config: Config): Promise<void> {
+    log.user(account.name, session.user.email)
+    const { protection, metrics } = this.#options.composition
+    if (config['abuse-sense'] > 0 && (await protection.isBlocked('account', session.user.email))) {
+      metrics.refused('abuse')
+      throw new GatewayError('ABUSE', { account: session.user.email })
+    }
+  }
+}
+
+function placeOf(error: unknown, code: string): { at?: string } {
+  if (code !== 'INTERNAL' || !(error instanceof Error)) return {}
+  return { at: error.stack?.split('\n')[1]?.trim() ?? error.name }
+}

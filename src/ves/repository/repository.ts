@@ -1,0 +1,184 @@
+/**
+ * The key repository: requests in, answers out, everything between in one transaction each. It knows public keys,
+ * encrypted private keys and encrypted values, and can decrypt none of it (key-repository.md).
+ */
+import { createHash } from 'node:crypto'
+import type { Clock } from '../../base/clock.ts'
+import { asGatewayError, GatewayError } from '../../base/errors.ts'
+import type { Log } from '../../base/log.ts'
+import type { Secret } from '../../base/secret.ts'
+import type { ApiRequest, ApiResponse } from './api.ts'
+import type { Call, Caller } from './call.ts'
+import { parseFields } from './fields.ts'
+import { RateLimit } from './rate.ts'
+import { failureAnswer, notFound, quota } from './refuse.ts'
+import { type Route, type Rule, ruleFor } from './routes.ts'
+import { pendingMatters } from './rules/attn.ts'
+import { authenticate, type Credentials, parseAuthorization } from './rules/authenticate.ts'
+import { SessionSealer } from './session-sealer.ts'
+import type { Settings } from './settings.ts'
+import { appendAudit } from './store/audit.ts'
+import type { Db } from './store/schema.ts'
+import type { Store } from './store/store.ts'
+import { Tokens } from './tokens.ts'
+import type { View } from './views/keys.ts'
+
+export interface RepositoryOptions {
+  readonly store: Store
+  readonly settings: Settings
+  /** Opens the administrator's requests. */
+  readonly adminToken: Secret<string>
+  /** Key of the MAC over tokens, 32 octets. */
+  readonly tokenKey: Secret<Buffer>
+  readonly log: Log
+  readonly clock: Clock
+  readonly moreRoutes?: readonly Route[]
+  /** Told of each answer: for metrics. */
+  readonly answered?: (route: string, status: number, ms: number) => void
+}
+
+const PREFIX = '/v1/'
+/** Rows that one answer may be made of. */
+const MAX_ROWS = 30_000
+/** Sessions whose last `attn` question is remembered. */
+const MAX_ASKED = 50_000
+
+export class Repository {
+  readonly #options: RepositoryOptions
+  readonly #tokens: Tokens
+  readonly #sealer: SessionSealer
+  readonly #adminTokenHash: Buffer
+  readonly #byAddress: RateLimit
+  readonly #byUser: RateLimit
+  readonly #attnAskedMs = new Map<number, number>()
+
+  constructor(options: RepositoryOptions) {
+    const { settings } = options
+    this.#options = options
+    this.#tokens = new Tokens(options.tokenKey.expose())
+    this.#sealer = new SessionSealer(this.#tokens, options.log)
+    this.#adminTokenHash = createHash('sha256').update(options.adminToken.expose()).digest()
+    this.#byAddress = new RateLimit(settings.requestsPerSecondPerAddress, settings.requestBurstPerAddress)
+    this.#byUser = new RateLimit(settings.requestsPerSecondPerUser, settings.requestBurstPerUser)
+  }
+
+  /** Never rejects: what goes wrong is an answer. */
+  async handle(request: ApiRequest): Promise<ApiResponse> {
+    const startedMs = this.#options.clock.nowMs()
+    const cors = this.#cors(request)
+    const at = { route: 'none' }
+    let answer: ApiResponse
+    try {
+      answer = request.method === 'OPTIONS' ? { status: 200, body: { result: {} } } : await this.#answer(request, at)
+    } catch (error) {
+      answer = failureAnswer(error)
+      if (answer.status >= 500) this.#logFailure(error, at.route)
+    }
+    this.#options.answered?.(at.route, answer.status, this.#options.clock.nowMs() - startedMs)
+    return { ...answer, headers: { ...cors, ...answer.headers } }
+  }
+
+  async #answer(request: ApiRequest, at: { route: string }): Promise<ApiResponse> {
+    const { settings, clock } = this.#options
+    const nowMs = clock.nowMs()
+    const counted = !settings.uncountedAddresses.includes(request.address)
+    if (counted && !this.#byAddress.take(request.address, nowMs)) throw quota('too many requests from your address')
+    if (!request.path.startsWith(PREFIX)) throw notFound('the API is below /v1/')
+    const credentials = parseAuthorization(request.headers.authorization)
+    const max = credentials.kind === 'none' ? settings.maxStrangerBodyOctets : settings.maxBodyOctets
+    if (request.body.length > max) throw new GatewayError('API_TOO_LARGE', { text: `more than ${max} octets` })
+    const query = new URLSearchParams(request.query)
+    const fields = parseFields(query.get('fields'))
+    const { name, rule } = ruleFor(request, request.path.slice(PREFIX.length), query, this.#options.moreRoutes)
+    at.route = name
+    const afterwards: Call['afterwards'] = []
+    const body = await this.#options.store.transaction(async (db) => {
+      // A second run of the same request starts from nothing.
+      afterwards.length = 0
+      const call = await this.#call(db, credentials, nowMs, afterwards)
+      return this.#run(call, rule, fields, query.get('attn') === '*')
+    })
+    for (const step of afterwards) await step()
+    return { status: 200, body }
+  }
+
+  async #call(db: Db, credentials: Credentials, nowMs: number, afterwards: Call['afterwards']): Promise<Call> {
+    const { store, settings } = this.#options
+    const at = { db, tokens: this.#tokens, sealer: this.#sealer, settings, adminTokenHash: this.#adminTokenHash, nowMs }
+    const caller = await authenticate(credentials, at)
+    if (caller.kind === 'session' && !this.#byUser.take(String(caller.userId), nowMs)) {
+      throw quota('too many requests of this user')
+    }
+    const { tokens, sealer } = at
+    return {
+      db,
+      store: store.kind,
+      caller,
+      nowMs,
+      settings,
+      tokens,
+      sealer,
+      notes: [],
+      afterwards,
+      budget: { rows: MAX_ROWS },
+    }
+  }
+
+  async #run(call: Call, rule: Rule, fields: ReturnType<typeof parseFields>, wantsAttn: boolean): Promise<View> {
+    const result = await rule(call, fields)
+    const body: View = { result }
+    if (wantsAttn && call.caller.kind === 'session' && this.#attnIsDue(call.caller.sessionId, call.nowMs)) {
+      const attn = await pendingMatters(call)
+      if (attn !== null) body.attn = attn
+    }
+    const actor = actorOf(call.caller)
+    const entries = call.notes.map((one) => ({
+      actor,
+      userId: one.userId ?? (call.caller.kind === 'session' ? call.caller.userId : null),
+      action: one.action,
+      subject: one.subject,
+      keys: one.keys,
+    }))
+    await appendAudit(call.db, call.store, entries, call.nowMs)
+    return body
+  }
+
+  /** C asks with each request: what waits is looked up at the first, and then now and then. */
+  #attnIsDue(sessionId: number, nowMs: number): boolean {
+    const askedMs = this.#attnAskedMs.get(sessionId)
+    if (askedMs !== undefined && nowMs < askedMs + this.#options.settings.attnEveryMs) return false
+    this.#attnAskedMs.delete(sessionId)
+    if (this.#attnAskedMs.size >= MAX_ASKED) this.#attnAskedMs.delete(this.#attnAskedMs.keys().next().value!)
+    this.#attnAskedMs.set(sessionId, nowMs)
+    return true
+  }
+
+  #cors(request: ApiRequest): Record<string, string> {
+    const { origins } = this.#options.settings
+    const origin = request.headers.origin
+    const headers: Record<string, string> = { 'content-type': 'application/json', 'cache-control': 'no-store' }
+    if (origin === undefined) return headers
+    const any = origins.includes('*')
+    if (!any) headers.vary = 'Origin'
+    if (!any && !origins.includes(origin)) return headers
+    headers['access-control-allow-origin'] = any ? '*' : origin
+    if (request.method !== 'OPTIONS') return headers
+    return {
+      ...headers,
+      'access-control-allow-methods': 'GET, POST, OPTIONS',
+      'access-control-allow-headers': 'Authorization, Content-Type, Accept',
+      'access-control-max-age': '86400',
+    }
+  }
+
+  #logFailure(thrown: unknown, route: string): void {
+    const error = asGatewayError(thrown)
+    if (error.code === 'VES_QUOTA' || error.code === 'SHUTDOWN') return
+    const cause = error.cause instanceof Error ? error.cause.stack : String(error.cause)
+    this.#options.log.write('error', 'repository-failure', { route, code: error.code, cause: cause ?? '' })
+  }
+}
+
+function actorOf(caller: Caller): string {
+  return caller.kind === 'session' ? `user:${caller.userId}` : caller.kind === 'admin' ? 'admin' : 'mail-token'
+}

@@ -1,0 +1,186 @@
+/** Which request is for which rule. */
+
+import { GatewayError } from '../../base/errors.ts'
+import type { ApiRequest } from './api.ts'
+import { itemBody, keyBody, type Reader, readBody, userBody } from './body.ts'
+import type { Call } from './call.ts'
+import type { Fields } from './fields.ts'
+import { invalid, notFound } from './refuse.ts'
+import { accountBody, createAccount } from './rules/accounts.ts'
+import { pendingMatters } from './rules/attn.ts'
+import { deleteSession, getMe, getSession, getUser, postUser } from './rules/users.ts'
+import { getFile, getVaultItem, listItems, postVaultItem } from './rules/vault-items.ts'
+import { getVaultKey, postVaultKey } from './rules/vault-keys.ts'
+import type { View } from './views/keys.ts'
+
+/** A request understood as far as that is possible without the database: it may be run more than once. */
+export type Rule = (call: Call, fields: Fields | null) => Promise<View>
+
+type Method = 'GET' | 'POST'
+type Make = (request: ApiRequest, query: URLSearchParams, parts: readonly string[]) => Rule
+/** A pattern's `:id` takes a number, `:text` anything, percent-decoded. */
+export type Route = readonly [method: Method, pattern: string, make: Make]
+
+const ROUTES: readonly Route[] = [
+  [
+    'GET',
+    'vaultKeys/:id',
+    (_, __, [id]) =>
+      (call, fields) =>
+        getVaultKey(call, Number(id), fields),
+  ],
+  ['POST', 'vaultKeys', (request) => keyRule(request, null)],
+  ['POST', 'vaultKeys/:id', (request, _, [id]) => keyRule(request, Number(id))],
+  ['GET', 'vaultItems', (_, query) => itemList(query)],
+  [
+    'GET',
+    'vaultItems/:id',
+    (_, __, [id]) =>
+      (call, fields) =>
+        getVaultItem(call, Number(id), fields),
+  ],
+  ['POST', 'vaultItems', (request) => itemRule(request, null)],
+  ['POST', 'vaultItems/:id', (request, _, [id]) => itemRule(request, Number(id))],
+  [
+    'GET',
+    'files/:id',
+    (_, __, [id]) =>
+      (call, fields) =>
+        getFile(call, Number(id), fields),
+  ],
+  [
+    'GET',
+    'users/:id',
+    (_, __, [id]) =>
+      (call, fields) =>
+        getUser(call, Number(id), fields),
+  ],
+  ['POST', 'users', (request) => userRule(request, null)],
+  ['POST', 'users/:id', (request, _, [id]) => userRule(request, Number(id))],
+  ['GET', 'me', () => (call, fields) => refuseWaiting(fields) ?? getMe(call, fields)],
+  ['GET', 'attn', () => async (call) => (await pendingMatters(call)) ?? {}],
+  [
+    'GET',
+    'sessions/:id',
+    (_, __, [id]) =>
+      (call, fields) =>
+        getSession(call, Number(id), fields),
+  ],
+  ['POST', 'sessions', (request) => sessionRule(request, null)],
+  ['POST', 'sessions/:id', (request, _, [id]) => sessionRule(request, Number(id))],
+  ['POST', 'accounts', (request) => accountRule(request)],
+]
+
+function keyRule(request: ApiRequest, id: number | null): Rule {
+  const body = withId(readBody(request.body, keyBody), id)
+  return (call, fields) => refuseWaiting(fields) ?? postVaultKey(call, body, fields)
+}
+
+function itemRule(request: ApiRequest, id: number | null): Rule {
+  const body = withId(readBody(request.body, itemBody), id)
+  return (call, fields) => postVaultItem(call, body, fields)
+}
+
+function userRule(request: ApiRequest, id: number | null): Rule {
+  const body = withId(readBody(request.body, userBody), id)
+  return (call, fields) => postUser(call, body, fields)
+}
+
+function accountRule(request: ApiRequest): Rule {
+  const body = readBody(request.body, accountBody)
+  return (call, fields) => createAccount(call, body, fields)
+}
+
+function sessionRule(request: ApiRequest, id: number | null): Rule {
+  const op = readBody(request.body, deleteOnly)
+  if (op !== 'delete') throw invalid('$op: delete expected')
+  return (call) => deleteSession(call, id)
+}
+
+export function deleteOnly(reader: Reader): 'delete' | null {
+  const op = reader.oneOf('$op', ['delete'])
+  reader.ignore('id')
+  reader.done()
+  return op
+}
+
+function itemList(query: URLSearchParams): Rule {
+  const asked = {
+    domain: query.get('domain') ?? 'vesmail',
+    prefix: query.get('prefix') ?? '',
+    after: numberParameter(query, 'after', 0),
+    limit: numberParameter(query, 'limit', 100),
+  }
+  if (asked.prefix.length > 1024 || /\0/.test(asked.prefix + asked.domain)) throw invalid('prefix: unusable')
+  return (call, fields) => listItems(call, asked, fields)
+}
+
+export function numberParameter(query: URLSearchParams, name: string, missing: number): number {
+  const text = query.get(name)
+  if (text === null) return missing
+  if (!/^\d{1,15}$/.test(text)) throw invalid(`${name}: number expected`)
+  return Number(text)
+}
+
+/** What the hosted service has and we do not (yet): an error that says so, rather than an answer without it. */
+function refuseWaiting(fields: Fields | null): null {
+  for (const name of ['events', 'encPersistentSessionToken']) {
+    if (fields?.has(name))
+      throw new GatewayError('API_UNSUPPORTED', { text: `${name}: not supported by this repository` })
+  }
+  return null
+}
+
+function withId<T extends { readonly id: number | null }>(body: T, id: number | null): T {
+  if (id === null || body.id === id) return body
+  if (body.id !== null) throw invalid('id: not that of the path')
+  return { ...body, id }
+}
+
+/**
+ * @param path behind `/v1/`
+ * @throws GatewayError VES_NOT_FOUND, API_METHOD, API_INVALID
+ */
+export function ruleFor(
+  request: ApiRequest,
+  path: string,
+  query: URLSearchParams,
+  more: readonly Route[] = [],
+): { readonly name: string; readonly rule: Rule } {
+  let other = false
+  for (const [method, pattern, make] of [...ROUTES, ...more]) {
+    const parts = match(pattern, path)
+    if (parts === null) continue
+    if (method === request.method) return { name: `${method} ${pattern}`, rule: make(request, query, parts) }
+    other = true
+  }
+  throw other ? new GatewayError('API_METHOD') : notFound('no such resource')
+}
+
+function match(pattern: string, path: string): string[] | null {
+  const wanted = pattern.split('/')
+  const given = path.split('/')
+  if (wanted.length !== given.length) return null
+  const parts: string[] = []
+  for (const [n, want] of wanted.entries()) {
+    const part = given[n]!
+    if (want === ':id') {
+      if (!/^[1-9]\d{0,15}$/.test(part) || !Number.isSafeInteger(Number(part))) return null
+      parts.push(part)
+    } else if (want === ':text') {
+      const decoded = decoded1(part)
+      if (decoded === null) return null
+      parts.push(decoded)
+    } else if (want !== part) return null
+  }
+  return parts
+}
+
+function decoded1(part: string): string | null {
+  try {
+    return decodeURIComponent(part)
+  } catch (error) {
+    if (error instanceof URIError) return null
+    throw error
+  }
+}

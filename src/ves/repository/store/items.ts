@@ -1,0 +1,239 @@
+/** Items, their names and their entries: rows and nothing else. */
+import { groupBy } from './group.ts'
+import type { StoreKind } from './migrations.ts'
+import type { Db, EntryRow, ItemExternalRow, ItemRow, ItemType, KeyType } from './schema.ts'
+
+export interface ItemName {
+  readonly domain: string
+  readonly externalId: string
+}
+
+/** @param lock for a change: on PostgreSQL a concurrent change of the same item waits */
+export async function itemById(db: Db, id: number, lock: StoreKind | null = null): Promise<ItemRow | null> {
+  let query = db.selectFrom('vault_items').selectAll().where('id', '=', id).where('deleted', '=', 0)
+  if (lock === 'postgresql') query = query.forUpdate()
+  return (await query.executeTakeFirst()) ?? null
+}
+
+export async function itemsByIds(db: Db, ids: readonly number[]): Promise<Map<number, ItemRow>> {
+  if (ids.length === 0) return new Map()
+  const rows = await db
+    .selectFrom('vault_items')
+    .selectAll()
+    .where('id', 'in', [...new Set(ids)])
+    .where('deleted', '=', 0)
+    .execute()
+  return new Map(rows.map((row) => [row.id, row]))
+}
+
+export async function itemNamed(db: Db, name: ItemName, lock: StoreKind | null = null): Promise<ItemRow | null> {
+  const row = await db
+    .selectFrom('item_externals')
+    .select('item_id')
+    .where('external_id', '=', name.externalId)
+    .where('domain', '=', name.domain)
+    .executeTakeFirst()
+  return row === undefined ? null : itemById(db, row.item_id, lock)
+}
+
+export async function passwordItemsOfKeys(db: Db, keyIds: readonly number[]): Promise<ItemRow[]> {
+  if (keyIds.length === 0) return []
+  return db
+    .selectFrom('vault_items')
+    .selectAll()
+    .where('key_id', 'in', [...new Set(keyIds)])
+    .where('deleted', '=', 0)
+    .orderBy('id')
+    .execute()
+}
+
+export interface NewItem {
+  readonly type: ItemType
+  /** JSON text. */
+  readonly meta: string | null
+  readonly creatorId: number
+  readonly keyId: number | null
+  readonly file: { readonly name: string | null; readonly mime: string | null; readonly path: string | null } | null
+}
+
+export async function insertItem(db: Db, item: NewItem, nowMs: number): Promise<number> {
+  const row = await db
+    .insertInto('vault_items')
+    .values({
+      type: item.type,
+      meta: item.meta,
+      creator_id: item.creatorId,
+      key_id: item.keyId,
+      file: item.file === null ? 0 : 1,
+      file_name: item.file?.name ?? null,
+      file_mime: item.file?.mime ?? null,
+      file_path: item.file?.path ?? null,
+      deleted: 0,
+      created_ms: nowMs,
+    })
+    .returning('id')
+    .executeTakeFirstOrThrow()
+  return row.id
+}
+
+export async function updateItem(
+  db: Db,
+  id: number,
+  change: Partial<Pick<ItemRow, 'type' | 'meta' | 'file_name' | 'file_mime' | 'file_path'>>,
+): Promise<void> {
+  if (Object.keys(change).length > 0) await db.updateTable('vault_items').set(change).where('id', '=', id).execute()
+}
+
+/** The row stays, its names are free again, its value is gone. */
+export async function removeItem(db: Db, id: number): Promise<void> {
+  await db.deleteFrom('item_externals').where('item_id', '=', id).execute()
+  await db.deleteFrom('vault_entries').where('item_id', '=', id).execute()
+  await db.updateTable('vault_items').set({ deleted: 1, meta: null }).where('id', '=', id).execute()
+}
+
+export async function insertItemExternals(db: Db, itemId: number, names: readonly ItemName[]): Promise<void> {
+  if (names.length === 0) return
+  const rows = names.map((name) => ({ domain: name.domain, external_id: name.externalId, item_id: itemId }))
+  await db.insertInto('item_externals').values(rows).execute()
+}
+
+export async function externalsOfItems(db: Db, ids: readonly number[]): Promise<Map<number, ItemExternalRow[]>> {
+  if (ids.length === 0) return new Map()
+  const rows = await db
+    .selectFrom('item_externals')
+    .selectAll()
+    .where('item_id', 'in', [...new Set(ids)])
+    .orderBy('id')
+    .execute()
+  return groupBy(rows, (row) => row.item_id)
+}
+
+/** Items that the user made whose name begins with `prefix`, by id. */
+export async function itemsWithPrefix(
+  db: Db,
+  of: { creatorId: number; domain: string; prefix: string; after: number; limit: number },
+): Promise<ItemRow[]> {
+  let query = db
+    .selectFrom('item_externals as x')
+    .innerJoin('vault_items as i', 'i.id', 'x.item_id')
+    .selectAll('i')
+    .where('x.domain', '=', of.domain)
+    .where('x.external_id', '>=', of.prefix)
+    .where('i.creator_id', '=', of.creatorId)
+    .where('i.id', '>', of.after)
+  // The last code point: no name that begins with the prefix sorts behind it.
+  if (of.prefix !== '') query = query.where('x.external_id', '<', `${of.prefix}\u{10ffff}`)
+  return query.orderBy('i.id').limit(of.limit).execute()
+}
+
+/** An entry with what the rules ask of its key. */
+export interface EntryOfItem extends EntryRow {
+  readonly key_user_id: number
+  readonly key_type: KeyType
+}
+
+export async function entriesOfItems(
+  db: Db,
+  itemIds: readonly number[],
+  limit: number,
+): Promise<Map<number, EntryOfItem[]>> {
+  if (itemIds.length === 0) return new Map()
+  const rows = await db
+    .selectFrom('vault_entries as e')
+    .innerJoin('vault_keys as k', 'k.id', 'e.key_id')
+    .selectAll('e')
+    .select(['k.user_id as key_user_id', 'k.type as key_type'])
+    .where('e.item_id', 'in', [...new Set(itemIds)])
+    .orderBy('e.id')
+    .limit(limit)
+    .execute()
+  return groupBy(rows, (row) => row.item_id)
+}
+
+export async function entryKeyIds(db: Db, itemId: number): Promise<Set<number>> {
+  const rows = await db.selectFrom('vault_entries').select('key_id').where('item_id', '=', itemId).execute()
+  return new Set(rows.map((row) => row.key_id))
+}
+
+/** A page of a key's entries, by id. `unmoved`: only those whose item the key's owner has no working entry of. */
+export async function entriesOfKey(
+  db: Db,
+  of: { keyId: number; after: number; limit: number; unmovedOfUser: number | null },
+): Promise<EntryRow[]> {
+  let query = db
+    .selectFrom('vault_entries as e')
+    .innerJoin('vault_items as i', 'i.id', 'e.item_id')
+    .selectAll('e')
+    .where('e.key_id', '=', of.keyId)
+    .where('e.id', '>', of.after)
+    .where('i.deleted', '=', 0)
+  const owner = of.unmovedOfUser
+  if (owner !== null) query = query.where(({ not, exists }) => not(exists(workingEntry(db, owner))))
+  return query.orderBy('e.id').limit(of.limit).execute()
+}
+
+/** An entry of the same item as `e` that one of the user's working keys holds. */
+function workingEntry(db: Db, userId: number) {
+  return db
+    .selectFrom('vault_entries as w')
+    .innerJoin('vault_keys as wk', 'wk.id', 'w.key_id')
+    .select('w.id')
+    .whereRef('w.item_id', '=', 'e.item_id' as never)
+    .where('wk.user_id', '=', userId)
+    .where('wk.type', 'in', ['current', 'shadow', 'secondary'])
+}
+
+/** Which of these items the user's keys hold an entry of, or, with `domain`, keys of that domain. */
+export async function itemsHeldBy(
+  db: Db,
+  itemIds: readonly number[],
+  userId: number,
+  domain: string | null,
+): Promise<Set<number>> {
+  if (itemIds.length === 0) return new Set()
+  let query = db
+    .selectFrom('vault_entries as e')
+    .innerJoin('vault_keys as k', 'k.id', 'e.key_id')
+    .select('e.item_id')
+    .where('e.item_id', 'in', [...new Set(itemIds)])
+    .where('k.user_id', '=', userId)
+  if (domain !== null) {
+    query = query
+      .innerJoin('key_externals as x', 'x.key_id', 'k.id')
+      .where('x.domain', '=', domain)
+      .where('x.working', '=', 1)
+  }
+  return new Set((await query.execute()).map((row) => row.item_id))
+}
+
+/** Rows in one statement: both databases bound the parameters of one. */
+const CHUNK = 1000
+
+export async function upsertEntries(
+  db: Db,
+  entries: readonly { readonly itemId: number; readonly keyId: number; readonly encData: string }[],
+): Promise<void> {
+  for (let at = 0; at < entries.length; at += CHUNK) {
+    const rows = entries.slice(at, at + CHUNK).map((entry) => ({
+      item_id: entry.itemId,
+      key_id: entry.keyId,
+      enc_data: entry.encData,
+    }))
+    await db
+      .insertInto('vault_entries')
+      .values(rows)
+      .onConflict((conflict) =>
+        conflict.columns(['item_id', 'key_id']).doUpdateSet((e) => ({ enc_data: e.ref('excluded.enc_data') })),
+      )
+      .execute()
+  }
+}
+
+export async function deleteEntries(db: Db, itemId: number, keyIds: readonly number[]): Promise<void> {
+  if (keyIds.length === 0) return
+  await db
+    .deleteFrom('vault_entries')
+    .where('item_id', '=', itemId)
+    .where('key_id', 'in', [...keyIds])
+    .execute()
+}

@@ -1,0 +1,133 @@
+/**
+ * The SQLite store: one file, one connection, write-ahead log, full sync.
+ *
+ * Group commit: what waits while a group runs forms the next one. Each request runs in a savepoint of its own, so that
+ * one that fails takes nothing with it, and all of the group share a single commit, so a slow disk costs one sync per
+ * group and not per request. Nobody is answered before the commit.
+ */
+import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite'
+import { Kysely, SqliteDialect } from 'kysely'
+import { GatewayError } from '../../../base/errors.ts'
+import { migrate } from './migrations.ts'
+import type { Db, Schema } from './schema.ts'
+import type { Store } from './store.ts'
+
+/** Requests that share one commit. More would make the first wait for the last. */
+const GROUP = 64
+/** Requests that may wait; the next is told to come back. */
+const MAX_WAITING = 4096
+/** Prepared statements kept; lists of different lengths make different texts. */
+const MAX_STATEMENTS = 512
+/** Another process (backup, verify) may hold the file for a moment. */
+const BUSY_MS = 10_000
+
+interface Job {
+  run(db: Db): Promise<void>
+  commit(): void
+  fail(error: unknown): void
+}
+
+/** @param path of the file, made where it is not there; `:memory:` for tests */
+export async function openSqliteStore(path: string): Promise<Store> {
+  const database = new DatabaseSync(path, { enableForeignKeyConstraints: true })
+  database.exec(`pragma busy_timeout = ${BUSY_MS}; pragma journal_mode = wal; pragma synchronous = full;
+    pragma cache_size = -65536; pragma temp_store = memory; pragma wal_autocheckpoint = 4000;`)
+  const db = new Kysely<Schema>({ dialect: new SqliteDialect({ database: adapter(database) }) })
+  await migrate(db, 'sqlite')
+  return new SqliteStore(database, db)
+}
+
+class SqliteStore implements Store {
+  readonly kind = 'sqlite'
+  readonly #database: DatabaseSync
+  readonly #db: Db
+  #waiting: Job[] = []
+  #running: Promise<void> | null = null
+  #closed = false
+
+  constructor(database: DatabaseSync, db: Db) {
+    this.#database = database
+    this.#db = db
+  }
+
+  transaction<T>(work: (db: Db) => Promise<T>): Promise<T> {
+    if (this.#closed) return Promise.reject(new GatewayError('SHUTDOWN'))
+    if (this.#waiting.length >= MAX_WAITING)
+      return Promise.reject(new GatewayError('VES_QUOTA', { reason: 'queue full' }))
+    return new Promise<T>((resolve, reject) => {
+      let result: T
+      this.#waiting.push({
+        run: async (db) => {
+          result = await work(db)
+        },
+        commit: () => resolve(result),
+        fail: reject,
+      })
+      this.#running ??= this.#drain().finally(() => {
+        this.#running = null
+      })
+    })
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    await this.#running
+    await this.#db.destroy()
+  }
+
+  async #drain(): Promise<void> {
+    // Lets every request that has arrived already into the first group.
+    await new Promise<void>((resolve) => setImmediate(resolve))
+    while (this.#waiting.length > 0) await this.#group(this.#waiting.splice(0, GROUP))
+  }
+
+  async #group(jobs: readonly Job[]): Promise<void> {
+    const done: Job[] = []
+    try {
+      this.#database.exec('begin')
+      for (const job of jobs) {
+        this.#database.exec('savepoint request')
+        try {
+          await job.run(this.#db)
+          this.#database.exec('release request')
+          done.push(job)
+        } catch (error) {
+          this.#database.exec('rollback to request; release request')
+          job.fail(error)
+        }
+      }
+      this.#database.exec('commit')
+    } catch (error) {
+      if (this.#database.isTransaction) this.#database.exec('rollback')
+      // A job that failed by itself was told so already; a second answer changes nothing.
+      for (const job of jobs) job.fail(new GatewayError('IO', { reason: 'the store could not commit' }, error))
+      return
+    }
+    for (const job of done) job.commit()
+  }
+}
+
+/** node:sqlite as kysely wants it, with the prepared statements kept. */
+function adapter(database: DatabaseSync) {
+  const statements = new Map<string, { statement: StatementSync; reader: boolean }>()
+  return {
+    close: () => database.close(),
+    prepare: (sql: string) => {
+      let known = statements.get(sql)
+      if (known === undefined) {
+        const statement = database.prepare(sql)
+        known = { statement, reader: statement.columns().length > 0 }
+        if (statements.size >= MAX_STATEMENTS) statements.delete(statements.keys().next().value!)
+      } else statements.delete(sql)
+      statements.set(sql, known)
+      const { statement, reader } = known
+      return {
+        reader,
+        all: (parameters: readonly unknown[]) => statement.all(...(parameters as SQLInputValue[])) as unknown[],
+        run: (parameters: readonly unknown[]) => statement.run(...(parameters as SQLInputValue[])),
+        iterate: (parameters: readonly unknown[]) =>
+          statement.iterate(...(parameters as SQLInputValue[])) as IterableIterator<unknown>,
+      }
+    },
+  }
+}

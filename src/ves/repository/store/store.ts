@@ -1,0 +1,14 @@
+/** Where the repository keeps its data. Two databases, one contract: test/ves/repository/contract.ts runs on both. */
+import type { StoreKind } from './migrations.ts'
+import type { Db } from './schema.ts'
+
+export interface Store {
+  readonly kind: StoreKind
+  /**
+   * Runs `work` as one transaction: all of it is on disk when the promise resolves, nothing of it when it rejects.
+   * `work` may be run again after a conflict with another transaction, so it does nothing but ask the database.
+   * @throws GatewayError VES_QUOTA where too many wait already; whatever `work` throws
+   */
+  transaction<T>(work: (db: Db) => Promise<T>): Promise<T>
+  close(): Promise<void>
+}

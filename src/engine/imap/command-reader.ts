@@ -54,7 +54,7 @@ export type LiteralPolicy = (command: ClientCommand, literal: Literal, messages:
 export interface ReaderOptions {
   readonly policy: LiteralPolicy
   /** Text and inline literals of one command. */
-  readonly maxCommandOctets: number
+  readonly maxCommandOctets: () => number
 }
 
 /** RFC 9051 names no limit; longer tags only cost memory. */
@@ -160,7 +160,7 @@ export class CommandReader {
       if (literal !== null) return this.#refuse(this.#state.error, literal)
       return this.#refused(this.#state.error)
     }
-    if (this.#octets + bytes.length > this.#options.maxCommandOctets) {
+    if (this.#octets + bytes.length > this.#options.maxCommandOctets()) {
       return this.#refuse(new GatewayError('LINE_TOO_LONG'), literal)
     }
     const at = this.#octets
@@ -187,7 +187,7 @@ export class CommandReader {
       purpose = this.#options.policy(soFar, literal, this.#messages)
       if (purpose === 'text') {
         if (this.#literals.length >= MAX_LITERALS) throw new GatewayError('LITERAL_TOO_LARGE')
-        if (literal.octets > this.#options.maxCommandOctets - this.#octets) {
+        if (literal.octets > this.#options.maxCommandOctets() - this.#octets) {
           throw new GatewayError('LITERAL_TOO_LARGE', { octets: literal.octets })
         }
       }

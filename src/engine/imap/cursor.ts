@@ -196,3 +196,9 @@ export class Cursor {
 export function syntax(at: number): GatewayError {
   return new GatewayError('SYNTAX', { at })
 }
+
+/** The string (or NIL, then nothing) that stands at a place, as octets. @throws {GatewayError} SYNTAX */
+export function stringAt(bytes: Buffer, at: number): Buffer {
+  const cursor = new Cursor(bytes, at)
+  return cursor.isString ? cursor.string() : Buffer.alloc(0)
+}

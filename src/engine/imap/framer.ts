@@ -16,7 +16,7 @@ export type Piece =
   | { readonly is: 'fragment'; readonly bytes: Buffer; readonly first: boolean }
 
 export interface FramerOptions {
-  readonly maxLineOctets: number
+  readonly maxLineOctets: number | (() => number)
   /** @param line one whole line @param first false for the rest of a command after a literal */
   readonly literalOf: (line: Buffer, first: boolean) => Literal | null
   /** May a line that begins like this come in fragments? Else LINE_TOO_LONG. */
@@ -60,7 +60,8 @@ export class Framer {
   next(): Piece | null {
     if (this.#literalLeft >= 0) return this.#octets()
     const at = this.#queue.indexOf(LF, this.#searched)
-    const { maxLineOctets, literalOf, mayFragment } = this.#options
+    const { literalOf, mayFragment, maxLineOctets: max } = this.#options
+    const maxLineOctets = typeof max === 'number' ? max : max()
     if (at < 0) {
       this.#searched = this.#queue.length
       if (this.#searched <= maxLineOctets) return null
@@ -95,6 +96,13 @@ export class Framer {
   clear(): void {
     this.#queue.clear()
     this.#searched = 0
+  }
+
+  /** As new: for another connection. */
+  reset(): void {
+    this.clear()
+    this.skipLiteral()
+    this.#fragmented = false
   }
 
   #octets(): Piece | null {

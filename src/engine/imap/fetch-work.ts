@@ -1,0 +1,216 @@
+/**
+ * FETCH where sealed messages may be among those asked for (imap.md §3). First it learns which are; when none is, the
+ * client's own command goes up as it came. Else runs of plain messages are passed, and each sealed one is answered from
+ * its opened content in the shape that the server gives (template.ts), in the server's order of messages.
+ */
+import { GatewayError } from '../../base/errors.ts'
+import type { ClientCommand } from './command-reader.ts'
+import { stringAt } from './cursor.ts'
+import type { FetchCommand } from './fetch-command.ts'
+import { printItem } from './fetch-items.ts'
+import type { MessageKind } from './mailbox.ts'
+import { imapReply } from './reply.ts'
+import type { FetchAnswer } from './response.ts'
+import { SealedAnswer } from './sealed-answer.ts'
+import { isSealed, MARK_FIELDS } from './sealed-mark.ts'
+import { countOf, printSets } from './sequence-set.ts'
+import { unasked } from './template.ts'
+import type { LiteralSink, Work, WorkHost } from './work.ts'
+
+/** A command line of our own stays below what any server takes (RFC 7162 §4 asks for 8192). */
+const MAX_SET_OCTETS = 7000
+/** UIDs looked up one by one before it is cheaper to ask. */
+const MAX_KNOWN = 2000
+
+type Unit =
+  | { readonly kind: 'plain'; readonly set: string }
+  /** Sequence number, or UID in UID FETCH. `uid` null: not told. */
+  | { readonly kind: 'sealed'; readonly number: number; readonly uid: number | null }
+
+type State =
+  | { readonly in: 'learning'; readonly tag: string }
+  | { readonly in: 'plain'; readonly tag: string }
+  | { readonly in: 'sealed'; readonly answer: SealedAnswer }
+  | { readonly in: 'over' }
+
+export class FetchWork implements Work {
+  readonly #host: WorkHost
+  readonly #fetch: FetchCommand
+  readonly #verb: string
+  /** The client's own command goes up instead: nothing here is sealed. */
+  readonly #pass: (command: ClientCommand) => void
+  #state: State = { in: 'over' }
+  /** Found by learning, in the server's order. */
+  #found: { number: number; uid: number | null; sealed: boolean }[] = []
+  #units: Unit[] = []
+  /** Text of the last tagged answer, behind the tag. */
+  #final: Buffer = Buffer.from(' OK Fetch completed.\r\n')
+  #failure: Buffer | GatewayError | null = null
+
+  constructor(host: WorkHost, fetch: FetchCommand, pass: (command: ClientCommand) => void) {
+    this.#host = host
+    this.#fetch = fetch
+    this.#verb = fetch.uid ? 'UID FETCH' : 'FETCH'
+    this.#pass = pass
+  }
+
+  get passing(): boolean {
+    return this.#state.in === 'plain'
+  }
+
+  get wantsUpstream(): boolean {
+    return this.#state.in !== 'sealed' || this.#state.answer.wants
+  }
+
+  start(): void {
+    const { set, uid, modifiers } = this.#fetch
+    const { mailbox } = this.#host
+    if (uid && modifiers === '' && set.ranges !== null && countOf(set.ranges, MAX_KNOWN) < MAX_KNOWN) {
+      const known = knownUids(set.ranges, (each) => mailbox.kind(each))
+      if (known !== null) {
+        this.#found = known
+        this.#learned()
+        return
+      }
+    }
+    const tag = this.#host.nextTag()
+    this.#state = { in: 'learning', tag }
+    this.#host.toUpstream(`${tag} ${this.#verb} ${set.text} (UID ${MARK_FIELDS})${modifiers}\r\n`)
+  }
+
+  literalSink(text: Buffer): LiteralSink | null {
+    return this.#state.in === 'sealed' ? this.#state.answer.literalSink(text) : null
+  }
+
+  fetch(answer: FetchAnswer, bytes: Buffer): boolean {
+    switch (this.#state.in) {
+      case 'learning':
+        return this.#learn(answer, bytes)
+      case 'sealed':
+        return this.#state.answer.fetch(answer, bytes)
+      default:
+        return false
+    }
+  }
+
+  tagged(tag: string, ok: boolean, line: Buffer): void {
+    const text = Buffer.from(line.subarray(tag.length))
+    if (ok) this.#final = text
+    else this.#failure ??= text
+    switch (this.#state.in) {
+      case 'sealed':
+        this.#state.answer.tagged(tag)
+        break
+      case 'learning':
+      case 'plain':
+        if (tag !== this.#state.tag) throw new GatewayError('UPSTREAM_UNEXPECTED', { reason: 'tag' })
+        if (this.#state.in === 'plain') this.#next()
+        else if (ok) this.#learned()
+        else this.#finish()
+        break
+      case 'over':
+        break
+    }
+  }
+
+  continuation(): void {}
+
+  expunged(number: number): void {
+    if (this.#state.in === 'sealed') this.#state.answer.expunged(number)
+  }
+
+  vanished(ranges: readonly (readonly [number, number])[]): void {
+    if (this.#state.in === 'sealed') this.#state.answer.vanished(ranges)
+  }
+
+  dispose(): void {
+    if (this.#state.in === 'sealed') this.#state.answer.dispose()
+    this.#state = { in: 'over' }
+  }
+
+  #learn(answer: FetchAnswer, bytes: Buffer): boolean {
+    const mark = answer.items.find((item) => item.name === 'BODY[')
+    if (mark === undefined) return false
+    const { uid } = answer
+    const sealed = isSealed(stringAt(bytes, mark.value[0]))
+    if (uid !== null) this.#host.mailbox.learn(uid, sealed ? 'sealed' : 'plain')
+    const number = this.#fetch.uid ? uid : answer.number
+    if (number !== null) this.#found.push({ number, uid, sealed })
+    const rest = unasked(answer, bytes, (item) => item.name === 'BODY[' || item.name === 'UID')
+    // With CHANGEDSINCE the server adds MODSEQ unasked; alone it is no news.
+    const news = answer.items.some((item) => item.name === 'FLAGS')
+    if (rest !== null && news) this.#host.toClient(rest)
+    return true
+  }
+
+  #learned(): void {
+    const found = this.#found
+    this.#found = []
+    if (!found.some((each) => each.sealed)) {
+      this.#state = { in: 'over' }
+      this.#pass(this.#fetch.withoutVanished)
+      return
+    }
+    const units: Unit[] = []
+    let plain: number[] = []
+    const flush = (): void => {
+      for (const set of printSets(plain, MAX_SET_OCTETS)) units.push({ kind: 'plain', set })
+      plain = []
+    }
+    for (const { number, uid, sealed } of found) {
+      if (sealed) {
+        flush()
+        units.push({ kind: 'sealed', number, uid })
+      } else plain.push(number)
+    }
+    flush()
+    this.#units = units.reverse()
+    this.#next()
+  }
+
+  #next(): void {
+    const unit = this.#failure instanceof GatewayError && this.#failure.fault.retry ? undefined : this.#units.pop()
+    if (unit === undefined) {
+      this.#finish()
+      return
+    }
+    const { items, partModifiers } = this.#fetch
+    if (unit.kind === 'plain') {
+      const tag = this.#host.nextTag()
+      this.#state = { in: 'plain', tag }
+      this.#host.toUpstream(`${tag} ${this.#verb} ${unit.set} (${items.map(printItem).join(' ')})${partModifiers}\r\n`)
+      return
+    }
+    const answer = new SealedAnswer(this.#host, this.#fetch, unit.number, unit.uid, (failure) => {
+      this.#failure ??= failure
+      this.#next()
+    })
+    this.#state = { in: 'sealed', answer }
+    answer.start()
+  }
+
+  #finish(): void {
+    this.#state = { in: 'over' }
+    const { tag } = this.#fetch.command
+    const failure = this.#failure
+    if (failure instanceof GatewayError) this.#host.toClient(`${imapReply(tag, failure)}\r\n`)
+    else this.#host.toClient(Buffer.concat([Buffer.from(tag, 'latin1'), failure ?? this.#final]))
+    this.#host.finished()
+  }
+}
+
+/** All UIDs of the ranges with what is known of them; null when one is not known. */
+function knownUids(
+  ranges: readonly (readonly [number, number])[],
+  kind: (uid: number) => MessageKind | null,
+): { number: number; uid: number; sealed: boolean }[] | null {
+  const known: { number: number; uid: number; sealed: boolean }[] = []
+  for (const [low, high] of ranges) {
+    for (let uid = low; uid <= high; uid++) {
+      const each = kind(uid)
+      if (each === null) return null
+      known.push({ number: uid, uid, sealed: each === 'sealed' })
+    }
+  }
+  return known.sort((a, b) => a.number - b.number)
+}

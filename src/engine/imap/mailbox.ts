@@ -1,0 +1,64 @@
+/**
+ * What a session knows of the messages of the selected mailbox, by UID: plain or sealed. Sequence numbers are never a
+ * key: they shift (EXPUNGE, VANISHED). A few bits a message, bounded; forgetting costs a question, never a wrong answer.
+ */
+
+export type MessageKind = 'plain' | 'sealed'
+
+const PLAIN = 1
+const SEALED = 2
+/** UIDs of one page: 1024 octets at 2 bits each. */
+const PAGE_UIDS = 4096
+/** 4 MiB in all; some 16 million messages when UIDs are dense. */
+const MAX_PAGES = 4096
+
+export class Mailbox {
+  readonly #pages = new Map<number, Uint8Array>()
+  #uidValidity: number | null = null
+
+  get uidValidity(): number | null {
+    return this.#uidValidity
+  }
+
+  /** @param value from the server. @returns true when it is another one than before: all UIDs mean other messages */
+  setUidValidity(value: number): boolean {
+    const changed = this.#uidValidity !== null && this.#uidValidity !== value
+    if (changed) this.#pages.clear()
+    this.#uidValidity = value
+    return changed
+  }
+
+  /** null = not known */
+  kind(uid: number): MessageKind | null {
+    const page = this.#pages.get(Math.floor(uid / PAGE_UIDS))
+    if (page === undefined) return null
+    const at = uid % PAGE_UIDS
+    const bits = (page[at >> 2]! >> ((at & 3) * 2)) & 3
+    return bits === PLAIN ? 'plain' : bits === SEALED ? 'sealed' : null
+  }
+
+  learn(uid: number, kind: MessageKind): void {
+    const number = Math.floor(uid / PAGE_UIDS)
+    let page = this.#pages.get(number)
+    if (page === undefined) {
+      if (this.#pages.size >= MAX_PAGES) {
+        const [oldest] = this.#pages.keys()
+        this.#pages.delete(oldest!)
+      }
+      page = new Uint8Array(PAGE_UIDS / 4)
+      this.#pages.set(number, page)
+    }
+    const at = uid % PAGE_UIDS
+    const shift = (at & 3) * 2
+    page[at >> 2] = (page[at >> 2]! & ~(3 << shift)) | ((kind === 'plain' ? PLAIN : SEALED) << shift)
+  }
+
+  /** Are all UIDs of these ranges known, and plain? */
+  allPlain(ranges: readonly (readonly [number, number])[]): boolean {
+    for (const [low, high] of ranges) {
+      if (high - low > PAGE_UIDS) return false
+      for (let uid = low; uid <= high; uid++) if (this.kind(uid) !== 'plain') return false
+    }
+    return true
+  }
+}

@@ -1,0 +1,467 @@
+/**
+ * The session after login: client commands in a queue, the upstream conversation, and who each answer belongs to.
+ * Commands that are not about content go up as they come, pipelined; one that we carry out ourselves (Work) waits until
+ * the connection is free and has it alone. What the server says unasked goes to the client at once and in order.
+ */
+import { asGatewayError, GatewayError } from '../../base/errors.ts'
+import type { Account } from '../account.ts'
+import type { Asking } from '../asking.ts'
+import { AppendWork } from './append-work.ts'
+import { appendLimit, ENABLEABLE, filterLine } from './capabilities.ts'
+import type { ClientCommand, CommandReader, ReaderEvent } from './command-reader.ts'
+import { refusal } from './commands.ts'
+import { Cursor } from './cursor.ts'
+import { type FetchCommand, isContent, parseFetch } from './fetch-command.ts'
+import { FetchWork } from './fetch-work.ts'
+import type { Piece } from './framer.ts'
+import { LiteralWork } from './literal-work.ts'
+import { Mailbox } from './mailbox.ts'
+import { OpenedCache } from './opened.ts'
+import { segmentsOf } from './outgoing.ts'
+import type { LoggedIn } from './provider-login.ts'
+import { imapReply } from './reply.ts'
+import { parseCode, parseFetchAnswer, parseHead, type ResponseHead } from './response.ts'
+import { parseSet } from './sequence-set.ts'
+import type { Transforms } from './transforms.ts'
+import type { LiteralSink, Work, WorkHost } from './work.ts'
+
+export interface RelayOptions {
+  readonly account: Account
+  readonly login: LoggedIn
+  readonly out: Asking
+  readonly reader: CommandReader
+  readonly transforms: Transforms
+  readonly toClient: (bytes: Buffer) => void
+}
+
+type Job =
+  /** As it is, under the client's tag. */
+  | { readonly kind: 'pass'; readonly command: ClientCommand }
+  | { readonly kind: 'fetch'; readonly fetch: FetchCommand }
+  | { readonly kind: 'work'; readonly work: Work }
+  /** A line that belongs to the command before it: DONE. */
+  | { readonly kind: 'line'; readonly bytes: Buffer }
+  | { readonly kind: 'reply'; readonly text: string }
+
+/** Commands read ahead of their answers. More than any client pipelines; past it the client is not read. */
+const MAX_QUEUE = 200
+const MAX_PENDING = 500
+/** A FETCH answer that we take apart: its text. Literals in it count too, but for message bodies. */
+const MAX_ANSWER_OCTETS = 4 * 1024 * 1024
+
+export class Relay {
+  readonly #options: RelayOptions
+  readonly #out: Asking
+  readonly #host: WorkHost & { mailbox: Mailbox }
+  readonly #queue: Job[] = []
+  /** Passed commands without their tagged answer, in order. */
+  readonly #pending: { readonly tag: string; readonly name: string }[] = []
+  #active: Work | null = null
+  #append: AppendWork | null = null
+  #ownTag = 0
+  /** Of the response being read. */
+  #head: ResponseHead = { type: 'other' }
+  #gather: { readonly parts: Buffer[]; octets: number; sink: LiteralSink | null; sunk: boolean } | null = null
+  #byeSeen = false
+  #pumping = false
+
+  constructor(options: RelayOptions) {
+    this.#options = options
+    this.#out = options.out
+    const { settings } = options.account
+    const { capabilities } = options.login
+    this.#host = {
+      out: options.out,
+      mailbox: new Mailbox(),
+      opened: new OpenedCache(settings.maxbufOctets),
+      settings,
+      transforms: options.transforms,
+      literalPlus: capabilities.has('LITERAL+'),
+      nextTag: () => `VES${++this.#ownTag}`,
+      toUpstream: (bytes) => options.out.send('upstream', bytes),
+      toClient: (bytes) => options.toClient(typeof bytes === 'string' ? Buffer.from(bytes, 'latin1') : bytes),
+      finished: () => {
+        this.#active = null
+        this.#pump()
+      },
+    }
+  }
+
+  /** The server has said goodbye itself. */
+  get byeSeen(): boolean {
+    return this.#byeSeen
+  }
+
+  /** Nothing is open but IDLE, nothing of ours under way. */
+  get quiet(): boolean {
+    return (
+      this.#active === null &&
+      this.#append === null &&
+      this.#queue.length === 0 &&
+      this.#gather === null &&
+      this.#pending.every(({ name }) => name === 'IDLE')
+    )
+  }
+
+  /** A command that keeps the server busy is open: silence of the client is no idleness. */
+  get busy(): boolean {
+    return this.#active !== null || this.#append !== null || this.#pending.some(({ name }) => name !== 'IDLE')
+  }
+
+  get wantsClient(): boolean {
+    return this.#queue.length < MAX_QUEUE && this.#append?.wantsClient !== false
+  }
+
+  get wantsUpstream(): boolean {
+    return this.#active?.wantsUpstream !== false
+  }
+
+  client(event: ReaderEvent): void {
+    switch (event.is) {
+      case 'command':
+        this.#command(event.command)
+        break
+      case 'line':
+        this.#add({ kind: 'line', bytes: event.bytes })
+        break
+      case 'go-on':
+        this.#toClient('+ OK\r\n')
+        break
+      case 'message':
+        this.#message(event)
+        break
+      case 'octets':
+        this.#append?.octets(event.bytes, event.last)
+        break
+      case 'messages-end': {
+        const append = this.#append
+        this.#append = null
+        append?.complete(event.after)
+        break
+      }
+      case 'refused': {
+        const append = this.#append
+        this.#append = null
+        if (event.open && append !== null) append.abandon(event.error)
+        else this.#reply(imapReply(event.tag, event.error))
+        break
+      }
+    }
+  }
+
+  #message(event: Extract<ReaderEvent, { is: 'message' }>): void {
+    const { reader } = this.#options
+    const { start } = event
+    const { maxbufOctets } = this.#host.settings
+    const { octets } = start.literal
+    const held = this.#append?.heldOctets ?? 0
+    const tooLarge = octets > maxbufOctets || held + octets > 2 * maxbufOctets
+    const error = this.#append?.failure ?? (tooLarge ? new GatewayError('LITERAL_TOO_LARGE', { octets }) : null)
+    if (error === null) {
+      if (this.#append === null) {
+        this.#append = new AppendWork(this.#host, start.command.tag)
+        this.#add({ kind: 'work', work: this.#append })
+      }
+      this.#append.message(start)
+    }
+    const next = error === null ? reader.acceptMessage() : reader.refuse(error)
+    if (next !== null) this.client(next)
+  }
+
+  /** One piece of the server's stream. */
+  upstream(piece: Piece): void {
+    if (piece.is !== 'octets' && piece.first) {
+      this.#head = parseHead(piece.bytes)
+      this.#first(piece)
+      return
+    }
+    if (this.#gather !== null) this.#gathered(piece)
+    else if (this.#head.type === 'status-of' && piece.is === 'line') this.#toClient(rescaleAppendLimit(piece.bytes))
+    else this.#toClient(piece.bytes)
+  }
+
+  dispose(): void {
+    this.#active?.dispose()
+    this.#append?.dispose()
+    this.#queue.length = 0
+  }
+
+  #first(piece: Exclude<Piece, { is: 'octets' }>): void {
+    const head = this.#head
+    const active = this.#active
+    const { bytes } = piece
+    switch (head.type) {
+      case 'tagged':
+        this.#tagged(head.tag, head.status === 'OK', bytes)
+        return
+      case 'continuation':
+        if (active === null || active instanceof FetchWork) this.#toClient(bytes)
+        else active.continuation(bytes)
+        return
+      case 'fetch':
+        if (active === null || active.passing || piece.is === 'fragment') break
+        this.#gather = { parts: [], octets: 0, sink: null, sunk: false }
+        this.#gathered(piece)
+        return
+      case 'status':
+        this.#status(bytes)
+        return
+      case 'capability':
+        if (piece.is === 'fragment') break
+        this.#toClient(filterLine(bytes))
+        return
+      case 'status-of':
+        if (piece.is === 'line' && piece.literal !== null) break
+        this.#toClient(rescaleAppendLimit(bytes))
+        return
+      case 'expunge':
+        active?.expunged(head.number)
+        break
+      case 'vanished':
+        if (active !== null) this.#vanished(active, bytes)
+        break
+      default:
+        break
+    }
+    this.#toClient(bytes)
+  }
+
+  #status(line: Buffer): void {
+    const code = parseCode(line)
+    if (code?.name === 'UIDVALIDITY') this.#uidValidity(Number(code.text))
+    if (/^\* BYE/i.test(line.toString('latin1', 0, 5))) this.#byeSeen = true
+    if (code?.name === 'REFERRAL') {
+      this.#toClient(Buffer.concat([line.subarray(0, code.from), line.subarray(code.to + 1)]))
+    } else this.#toClient(filterLine(line))
+  }
+
+  #uidValidity(value: number): void {
+    if (this.#host.mailbox.setUidValidity(value)) this.#host.opened.clear()
+  }
+
+  #vanished(active: Work, line: Buffer): void {
+    const cursor = new Cursor(line, '* VANISHED '.length)
+    // (EARLIER): they were gone before; no number shifts (RFC 7162 §3.2.10).
+    if (cursor.isNext('(')) return
+    active.vanished(parseSet(cursor).ranges ?? [])
+  }
+
+  /** A FETCH answer while a work may claim it: gathered whole, but for the literals that the work takes as they come. */
+  #gathered(piece: Piece): void {
+    const gather = this.#gather!
+    if (piece.is === 'octets' && gather.sink !== null) {
+      const { sink } = gather
+      if (piece.last) gather.sink = null
+      sink(piece.bytes, piece.last)
+      return
+    }
+    gather.octets += piece.bytes.length
+    if (gather.octets > MAX_ANSWER_OCTETS) throw new GatewayError('UPSTREAM_UNEXPECTED', { reason: 'answer too large' })
+    gather.parts.push(piece.bytes)
+    if (piece.is !== 'line') return
+    if (piece.literal === null) {
+      this.#gather = null
+      this.#answered(Buffer.concat(gather.parts), gather.sunk)
+      return
+    }
+    const text = Buffer.concat(gather.parts)
+    gather.sink = this.#active?.literalSink(text, piece.literal.octets) ?? null
+    if (gather.sink === null) return
+    gather.sunk = true
+    // What went elsewhere leaves an empty string behind, so that the answer stays readable.
+    const announcedAt = text.lastIndexOf(0x7b) - (piece.literal.binary ? 1 : 0)
+    gather.parts.length = 0
+    gather.parts.push(text.subarray(0, announcedAt), Buffer.from('""'))
+  }
+
+  #answered(bytes: Buffer, sunk: boolean): void {
+    const ours = this.#active?.fetch(parseFetchAnswer(bytes), bytes) === true
+    if (ours) return
+    if (sunk) throw new GatewayError('UPSTREAM_UNEXPECTED', { reason: 'answer for another message' })
+    this.#toClient(bytes)
+  }
+
+  #tagged(tag: string, ok: boolean, line: Buffer): void {
+    if (this.#active !== null) {
+      this.#active.tagged(tag, ok, line)
+      return
+    }
+    const at = this.#pending.findIndex((each) => each.tag === tag)
+    if (at < 0) throw new GatewayError('UPSTREAM_UNEXPECTED', { reason: 'tag' })
+    const [command] = this.#pending.splice(at, 1)
+    this.#completed(command!.name, ok)
+    this.#toClient(filterLine(line))
+    this.#pump()
+  }
+
+  #completed(name: string, ok: boolean): void {
+    if ((name === 'CLOSE' || name === 'UNSELECT') && ok) this.#leaveMailbox()
+    if (name === 'IDLE' && !this.#idleAhead) this.#options.reader.expectCommand()
+  }
+
+  /** Another IDLE was read already: the line that is waited for is its DONE. */
+  get #idleAhead(): boolean {
+    return (
+      this.#pending.some(({ name }) => name === 'IDLE') ||
+      this.#queue.some((job) => job.kind === 'pass' && job.command.name === 'IDLE')
+    )
+  }
+
+  #leaveMailbox(): void {
+    this.#host.mailbox = new Mailbox()
+    this.#host.opened.clear()
+  }
+
+  #command(command: ClientCommand): void {
+    try {
+      this.#accept(command)
+    } catch (error) {
+      this.#reply(imapReply(command.tag, asGatewayError(error)))
+    }
+  }
+
+  #accept(command: ClientCommand): void {
+    const refused = refusal(command.name)
+    if (refused !== null) throw refused
+    switch (command.name) {
+      case 'FETCH':
+      case 'UID FETCH': {
+        const fetch = parseFetch(command)
+        if (
+          fetch.items.some((item) => item.kind === 'binary' || item.kind === 'binary-size' || item.kind === 'preview')
+        ) {
+          throw new GatewayError('SYNTAX', { text: 'item not offered' })
+        }
+        this.#add(fetch.items.some(isContent) ? { kind: 'fetch', fetch } : { kind: 'pass', command })
+        break
+      }
+      case 'ENABLE':
+        this.#add({ kind: 'pass', command: filterEnable(command) })
+        break
+      case 'APPEND':
+        throw new GatewayError('SYNTAX', { text: 'APPEND needs a literal' })
+      case 'XVES':
+        this.#xves(command)
+        break
+      case 'IDLE':
+        this.#options.reader.expectLine()
+        this.#add({ kind: 'pass', command })
+        break
+      default:
+        this.#add({ kind: 'pass', command })
+    }
+  }
+
+  #xves({ tag, text, argsAt }: ClientCommand): void {
+    const args = text.toString('latin1', argsAt).trim().toUpperCase()
+    if (args !== 'NOOP') throw new GatewayError('SYNTAX')
+    this.#reply(`${tag} OK XVES NOOP completed`)
+  }
+
+  #reply(text: string): void {
+    this.#add({ kind: 'reply', text: `${text}\r\n` })
+  }
+
+  #add(job: Job): void {
+    this.#queue.push(job)
+    this.#pump()
+  }
+
+  #pump(): void {
+    // A work may finish inside its own start: the loop below goes on then, not a nested one.
+    if (this.#pumping) return
+    this.#pumping = true
+    while (this.#active === null && this.#queue.length > 0) if (!this.#advance(this.#queue[0]!)) break
+    this.#pumping = false
+  }
+
+  /** Starts the first job if it may; true: it is out of the queue. */
+  #advance(job: Job): boolean {
+    switch (job.kind) {
+      case 'reply':
+        this.#queue.shift()
+        this.#toClient(job.text)
+        return true
+      case 'line':
+        this.#queue.shift()
+        this.#out.send('upstream', job.bytes)
+        return true
+      case 'pass':
+        if (this.#pending.length >= MAX_PENDING) return false
+        if (job.command.literals.length > 0 && !this.#host.literalPlus)
+          return this.#startWork(this.#literalWork(job.command))
+        this.#queue.shift()
+        this.#pass(job.command)
+        return true
+      case 'fetch': {
+        const { fetch } = job
+        const { ranges } = fetch.set
+        if (fetch.uid && ranges !== null && this.#host.mailbox.allPlain(ranges)) {
+          this.#queue[0] = { kind: 'pass', command: fetch.command }
+          return true
+        }
+        const work = new FetchWork(this.#host, fetch, (command) => {
+          this.#active = null
+          this.#queue.unshift({ kind: 'pass', command })
+          this.#pump()
+        })
+        return this.#startWork(work)
+      }
+      case 'work':
+        return this.#startWork(job.work)
+    }
+  }
+
+  #startWork(work: Work): boolean {
+    if (this.#pending.length > 0) return false
+    this.#queue.shift()
+    this.#active = work
+    work.start()
+    return true
+  }
+
+  #literalWork(command: ClientCommand): LiteralWork {
+    this.#entering(command.name)
+    return new LiteralWork(this.#host, command, (ok, line) => {
+      this.#completed(command.name, ok)
+      this.#toClient(filterLine(line))
+    })
+  }
+
+  #pass(command: ClientCommand): void {
+    const { tag, name, text, literals } = command
+    this.#entering(name)
+    this.#pending.push({ tag, name })
+    for (const segment of segmentsOf(text, literals, true)) this.#out.send('upstream', segment)
+  }
+
+  #entering(name: string): void {
+    // Even one that fails leaves the mailbox that was selected (RFC 9051 §6.3.2).
+    if (name === 'SELECT' || name === 'EXAMINE') this.#leaveMailbox()
+  }
+
+  #toClient(bytes: Buffer | string): void {
+    this.#host.toClient(bytes)
+  }
+}
+
+/** ENABLE with what we cannot keep taken out; an ENABLE of nothing is refused as unknown capabilities are: by silence. */
+function filterEnable(command: ClientCommand): ClientCommand {
+  const words = command.text.toString('latin1', command.argsAt).trim().split(/ +/)
+  const kept = words.filter((word) => ENABLEABLE.has(word.toUpperCase()))
+  if (kept.length === words.length) return command
+  // RFC 5161 §3.1: unknown extensions are ignored, so the server is asked for one that changes nothing.
+  const args = kept.length > 0 ? kept.join(' ') : 'X-VES-NOTHING'
+  return { ...command, text: Buffer.from(`${command.tag} ENABLE ${args}\r\n`, 'latin1') }
+}
+
+/** STATUS (APPENDLIMIT): of the message as the client sees it (RFC 7889 §3.2). */
+function rescaleAppendLimit(line: Buffer): Buffer {
+  const text = line.toString('latin1')
+  if (!/APPENDLIMIT \d/i.test(text)) return line
+  const scaled = text.replace(
+    /(APPENDLIMIT )(\d+)/i,
+    (_, name: string, limit: string) => `${name}${appendLimit(Number(limit))}`,
+  )
+  return Buffer.from(scaled, 'latin1')
+}

@@ -1,0 +1,209 @@
+/**
+ * The answer for one sealed message of a FETCH: asks the server for the message and, as a pattern, for the client's own
+ * items in light form; opens the one, fills the other. A message that cannot be opened gives nothing of its content.
+ */
+import { GatewayError } from '../../base/errors.ts'
+import { stringAt } from './cursor.ts'
+import { type FetchCommand, isContent, setsSeen } from './fetch-command.ts'
+import { type Opened, Opening } from './opened.ts'
+import type { AnswerItem, FetchAnswer } from './response.ts'
+import { lightItems, match, render, unasked } from './template.ts'
+import { answerContent } from './view-answer.ts'
+import type { LiteralSink, WorkHost } from './work.ts'
+
+export class SealedAnswer {
+  readonly #host: WorkHost
+  readonly #fetch: FetchCommand
+  /** Sequence number, or UID in UID FETCH, as we ask for it. */
+  readonly #number: number
+  readonly #uid: number | null
+  /** Called once; what stands in the way of a plain OK. */
+  readonly #done: (failure: GatewayError | null) => void
+  #contentTag: string | null = null
+  #patternTag: string | null = null
+  #patternAsked = false
+  #pattern: { readonly answer: FetchAnswer; readonly bytes: Buffer } | null = null
+  /** Sequence number as it is now; 0 = expunged meanwhile. */
+  #sequence = 0
+  #opening: Opening | null = null
+  #opened: Opened | GatewayError | null
+  #over = false
+
+  constructor(
+    host: WorkHost,
+    fetch: FetchCommand,
+    number: number,
+    uid: number | null,
+    done: (failure: GatewayError | null) => void,
+  ) {
+    this.#host = host
+    this.#fetch = fetch
+    this.#number = number
+    this.#uid = uid
+    this.#done = done
+    this.#opened = uid === null ? null : host.opened.get(uid)
+  }
+
+  get wants(): boolean {
+    return this.#opening?.wants !== false
+  }
+
+  start(): void {
+    if (this.#opened === null) {
+      this.#contentTag = this.#ask('UID BODY.PEEK[]', '')
+      // \Seen must not be set for a message that cannot be shown: then the pattern waits for the content.
+      if (this.#fetch.items.some(setsSeen)) return
+    }
+    this.#askPattern(lightItems(this.#fetch.items))
+  }
+
+  literalSink(text: Buffer): LiteralSink | null {
+    if (this.#contentTag === null || this.#opening !== null || !announcesWholeBody(text)) return null
+    const opening = this.#open()
+    return (bytes, last) => {
+      if (bytes.length > 0) opening.push(bytes)
+      if (last) opening.end()
+    }
+  }
+
+  fetch(answer: FetchAnswer, bytes: Buffer): boolean {
+    const mine = this.#fetch.uid ? answer.uid === this.#number : answer.number === this.#number
+    if (!mine) return false
+    if (this.#contentTag !== null) {
+      const body = answer.items.find((item) => isWholeBody(item, bytes))
+      if (body !== undefined) {
+        if (this.#opening === null) {
+          // QUIRK: a short message may come as a quoted string, an empty one as NIL; RFC 9051 §9 nstring.
+          const opening = this.#open()
+          opening.push(Buffer.from(stringAt(bytes, body.value[0])))
+          opening.end()
+        }
+        const rest = unasked(answer, bytes, (item) => item === body || item.name === 'UID')
+        if (rest !== null) this.#host.toClient(rest)
+        return true
+      }
+    }
+    if (this.#patternTag === null || this.#pattern !== null || !this.#isPattern(answer, bytes)) return false
+    this.#pattern = { answer, bytes }
+    this.#sequence = answer.number
+    return true
+  }
+
+  tagged(tag: string): void {
+    if (tag === this.#contentTag) {
+      this.#contentTag = null
+      // No answer: expunged by somebody else. Then there is nothing to tell, as the server itself would not.
+      if (this.#opening === null && this.#opened === null) {
+        this.#finish(null)
+        return
+      }
+    } else if (tag === this.#patternTag) this.#patternTag = null
+    this.#settle()
+  }
+
+  expunged(number: number): void {
+    if (this.#sequence > number) this.#sequence--
+    else if (this.#sequence === number) this.#sequence = 0
+  }
+
+  vanished(ranges: readonly (readonly [number, number])[]): void {
+    if (this.#uid === null || this.#sequence === 0) return
+    let before = 0
+    for (const [low, high] of ranges) {
+      if (low <= this.#uid && this.#uid <= high) {
+        this.#sequence = 0
+        return
+      }
+      if (high < this.#uid) before += high - low + 1
+    }
+    this.#sequence = Math.max(0, this.#sequence - before)
+  }
+
+  dispose(): void {
+    this.#over = true
+    this.#opening?.drop()
+  }
+
+  #ask(items: string, modifiers: string): string {
+    const tag = this.#host.nextTag()
+    const verb = this.#fetch.uid ? 'UID FETCH' : 'FETCH'
+    this.#host.toUpstream(`${tag} ${verb} ${this.#number} (${items})${modifiers}\r\n`)
+    return tag
+  }
+
+  #askPattern(items: string): void {
+    this.#patternAsked = true
+    this.#patternTag = this.#ask(items, this.#fetch.partModifiers)
+  }
+
+  #open(): Opening {
+    const { transforms, out, settings, opened } = this.#host
+    const opening = new Opening(transforms.opener(), out, settings.maxbufOctets * 2, (result) => {
+      this.#opened = result
+      if (!(result instanceof GatewayError) && this.#uid !== null) opened.put(this.#uid, result)
+      this.#settle()
+    })
+    this.#opening = opening
+    return opening
+  }
+
+  /** Is this the answer to our pattern, and not news about the same message? */
+  #isPattern(answer: FetchAnswer, bytes: Buffer): boolean {
+    const { items } = this.#fetch
+    if (!(this.#opened instanceof GatewayError)) return match(answer, bytes, items).some((item) => item !== null)
+    return items.every(
+      (item) =>
+        item.kind !== 'attribute' || answer.items.some((each) => each.name === item.text || item.text === 'UID'),
+    )
+  }
+
+  /** Goes on as far as what is there allows. */
+  #settle(): void {
+    const opened = this.#opened
+    if (this.#over || opened === null || this.#contentTag !== null || this.#patternTag !== null) return
+    if (!this.#patternAsked) {
+      const { items } = this.#fetch
+      if (!(opened instanceof GatewayError)) {
+        this.#askPattern(lightItems(items))
+        return
+      }
+      const attributes = items.filter((item) => !isContent(item))
+      if (attributes.length > 0) {
+        this.#askPattern(lightItems(attributes))
+        return
+      }
+    }
+    this.#emit(opened)
+  }
+
+  #emit(opened: Opened | GatewayError): void {
+    const failure = opened instanceof GatewayError ? opened : null
+    if (this.#pattern !== null && this.#sequence > 0) {
+      const { answer, bytes } = this.#pattern
+      const { items } = this.#fetch
+      const line = render(this.#sequence, answer, bytes, items, (item) =>
+        opened instanceof GatewayError ? null : answerContent(opened, item),
+      )
+      if (line !== null) this.#host.toClient(line)
+    }
+    // A key that is not shared yet is no failure: the message appears once it is (imap.md §5).
+    this.#finish(failure?.code === 'ITEM_UNAVAILABLE' ? null : failure)
+  }
+
+  #finish(failure: GatewayError | null): void {
+    if (this.#over) return
+    this.#over = true
+    if (failure !== null) this.#host.out.log('warn', 'message not opened', { code: failure.code, uid: this.#uid })
+    this.#done(failure)
+  }
+}
+
+/** `… BODY[] {123}` at the end of what came so far. */
+function announcesWholeBody(text: Buffer): boolean {
+  const tail = text.toString('latin1', Math.max(0, text.length - 40))
+  return /[ (]BODY\[\] ~?\{\d+\}\r?\n$/i.test(tail)
+}
+
+function isWholeBody(item: AnswerItem, bytes: Buffer): boolean {
+  return item.name === 'BODY[' && bytes.toString('latin1', item.label[0], item.label[1]).toUpperCase() === 'BODY[]'
+}

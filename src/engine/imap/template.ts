@@ -1,0 +1,109 @@
+/**
+ * The server's own FETCH answer as the pattern of ours: which items, in which order, in whose style. For a sealed message
+ * the client's items are asked in a light form (one octet of a section), and only the values of content are replaced.
+ */
+
+import { Cursor } from './cursor.ts'
+import { isContent } from './fetch-command.ts'
+import { type ContentItem, type FetchItem, parseSectionSpec, printItem, printSection } from './fetch-items.ts'
+import type { AnswerItem, FetchAnswer } from './response.ts'
+
+/** The client's items as asked for the pattern: sections cost one octet, and still set \Seen where the client's would. */
+export function lightItems(items: readonly FetchItem[]): string {
+  return items.map(lightItem).join(' ')
+}
+
+function lightItem(item: FetchItem): string {
+  if (item.kind !== 'section') return printItem(item)
+  return printItem({ ...item, name: 'BODY', partial: { start: 0, count: 1 } })
+}
+
+/** One key for a request and its answer: the section without case, quotes and origin. */
+function keyOfItem(item: ContentItem): string {
+  if (item.kind !== 'section' && item.kind !== 'binary') return printItem(item)
+  const { part, text, fields } = item.section
+  const name = item.kind === 'section' ? 'BODY' : 'BINARY'
+  return `${name}[${printSection({ part, text, fields: fields.map((field) => field.toUpperCase()) })}]`
+}
+
+function keyOfAnswer(item: AnswerItem, bytes: Buffer): string {
+  if (!item.name.endsWith('[')) return item.name
+  const cursor = new Cursor(bytes, item.label[0] + item.name.length)
+  const { part, text, fields } = parseSectionSpec(cursor)
+  return `${item.name}${printSection({ part, text, fields: fields.map((field) => field.toUpperCase()) })}]`
+}
+
+/** For each item of the answer the content item it stands for, null for attributes. */
+export function match(answer: FetchAnswer, bytes: Buffer, items: readonly FetchItem[]): (ContentItem | null)[] {
+  const waiting = items.filter(isContent)
+  return answer.items.map((each) => {
+    const key = keyOfAnswer(each, bytes)
+    const at = waiting.findIndex((item) => keyOfItem(item) === key)
+    return at < 0 ? null : waiting.splice(at, 1)[0]!
+  })
+}
+
+/** Label of a content item in an answer, origin included: `BODY[1]<0>`. @param pattern what the server wrote */
+function label(item: ContentItem, pattern: string | null): string {
+  if (item.kind !== 'section') return pattern ?? printItem(item)
+  if (item.name !== 'BODY') return item.name
+  const name = pattern?.slice(0, pattern.lastIndexOf(']') + 1) ?? `BODY[${printSection(item.section)}]`
+  return item.partial === null ? name : `${name}<${item.partial.start}>`
+}
+
+/**
+ * The answer for the client.
+ * @param number  sequence number as of now
+ * @param value   of a content item, as it stands behind the label; null leaves the item out
+ * @returns null when nothing but the UID would be left that nobody asked for
+ */
+export function render(
+  number: number,
+  answer: FetchAnswer,
+  bytes: Buffer,
+  items: readonly FetchItem[],
+  value: (item: ContentItem) => Buffer | null,
+): Buffer | null {
+  const out: Buffer[] = []
+  const add = (...parts: (Buffer | string)[]): void => {
+    out.push(Buffer.from(out.length === 0 ? `* ${number} FETCH (` : ' '))
+    for (const part of parts) out.push(typeof part === 'string' ? Buffer.from(part, 'latin1') : part)
+  }
+  let left = 0
+  const matched = match(answer, bytes, items)
+  const given = new Set<ContentItem>()
+  answer.items.forEach((each, i) => {
+    const item = matched[i]!
+    if (item === null) {
+      if (each.name !== 'UID') left++
+      add(bytes.subarray(each.label[0], each.value[1]))
+      return
+    }
+    given.add(item)
+    const octets = value(item)
+    if (octets === null) return
+    left++
+    add(label(item, bytes.toString('latin1', each.label[0], each.label[1])), ' ', octets)
+  })
+  // A server that says nothing about a section which the sealed message lacks: the opened one may have it.
+  for (const item of items) {
+    if (!isContent(item) || given.has(item)) continue
+    const octets = value(item)
+    if (octets === null) continue
+    left++
+    add(label(item, null), ' ', octets)
+  }
+  const uidAsked = items.some((item) => item.kind === 'attribute' && item.text === 'UID')
+  if (left === 0 && !(uidAsked && out.length > 0)) return null
+  out.push(Buffer.from(')\r\n'))
+  return Buffer.concat(out)
+}
+
+/** Items of an answer that we did not ask for (FLAGS, MODSEQ): they belong to the client. Null when there are none. */
+export function unasked(answer: FetchAnswer, bytes: Buffer, ours: (item: AnswerItem) => boolean): Buffer | null {
+  const others = answer.items.filter((item) => !ours(item))
+  if (others.every((item) => item.name === 'UID')) return null
+  const uid = answer.items.filter((item) => item.name === 'UID' && !others.includes(item))
+  const texts = [...uid, ...others].map((item) => bytes.toString('latin1', item.label[0], item.value[1]))
+  return Buffer.from(`* ${answer.number} FETCH (${texts.join(' ')})\r\n`, 'latin1')
+}

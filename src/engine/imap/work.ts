@@ -1,0 +1,46 @@
+/**
+ * A client command that we carry out with queries of our own: FETCH on sealed messages, APPEND. While one is active the
+ * upstream connection is its alone: no other client command is outstanding there, so that an answer's owner is never in
+ * doubt. Untagged responses that are not its own go to the client as they come.
+ */
+import type { Asking } from '../asking.ts'
+import type { MailSettings } from '../settings.ts'
+import type { Mailbox } from './mailbox.ts'
+import type { OpenedCache } from './opened.ts'
+import type { FetchAnswer } from './response.ts'
+import type { Transforms } from './transforms.ts'
+
+export type LiteralSink = (bytes: Buffer, last: boolean) => void
+
+export interface Work {
+  start(): void
+  /** The tagged answer to a command with a tag of `host.nextTag()`. */
+  tagged(tag: string, ok: boolean, line: Buffer): void
+  /** FETCH answers belong to the client as they are. */
+  readonly passing: boolean
+  /** A literal in a FETCH answer: where its octets go, null = into the answer. @param text of the answer so far */
+  literalSink(text: Buffer, octets: number): LiteralSink | null
+  /** A whole FETCH answer; true: it was ours. */
+  fetch(answer: FetchAnswer, bytes: Buffer): boolean
+  continuation(line: Buffer): void
+  expunged(number: number): void
+  vanished(ranges: readonly (readonly [number, number])[]): void
+  readonly wantsUpstream: boolean
+  /** The client's connection or the session is over. */
+  dispose(): void
+}
+
+export interface WorkHost {
+  readonly out: Asking
+  readonly mailbox: Mailbox
+  readonly opened: OpenedCache
+  readonly settings: MailSettings
+  readonly transforms: Transforms
+  /** The server takes `{n+}`. */
+  readonly literalPlus: boolean
+  nextTag(): string
+  toUpstream(bytes: Buffer | string): void
+  toClient(bytes: Buffer | string): void
+  /** This work is done; the next command may go. */
+  finished(): void
+}

@@ -1,0 +1,70 @@
+/**
+ * BODY and BODYSTRUCTURE (RFC 9051 §7.5.2) of a part tree, in the style of Dovecot 2.3. Latin1 strings.
+ */
+import type { ContentFields } from './content-fields.ts'
+import { printEnvelope } from './envelope.ts'
+import { lowerAscii } from './header-fields.ts'
+import type { PartView } from './message-view.ts'
+import type { Parameter } from './parameters.ts'
+import { printString, printUnfolded } from './strings.ts'
+
+/** Stands for a multipart that has no part. */
+const EMPTY_BODY = '("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 0 0)'
+const EMPTY_STRUCTURE = '("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 0 0 NIL NIL NIL NIL)'
+
+/** `body`, without the outer parentheses. Recursion is bounded by the scanner's depth limit. */
+export function printStructure(part: PartView, extended: boolean): string {
+  return part.kind === 'multipart' ? printMultipart(part, extended) : printSingle(part, extended)
+}
+
+function printMultipart(part: PartView, extended: boolean): string {
+  const { content } = part
+  const parts = part.children.map((child) => `(${printStructure(child, extended)})`).join('')
+  const body = `${parts || (extended ? EMPTY_STRUCTURE : EMPTY_BODY)} ${printString(content.type?.subtype ?? '')}`
+  if (!extended) return body
+  return `${body} ${printParameters(content.type?.parameters ?? [], false)} ${printCommon(content)}`
+}
+
+function printSingle(part: PartView, extended: boolean): string {
+  const { content, body } = part
+  const type = content.type
+  const message = part.kind === 'message'
+  const text = !message && (type === null || lowerAscii(type.type) === 'text')
+  const words = [
+    message
+      ? '"message" "rfc822"'
+      : type === null
+        ? '"text" "plain"'
+        : `${printString(type.type)} ${printString(type.subtype)}`,
+    printParameters(type?.parameters ?? [], text),
+    printUnfolded(content.id),
+    printUnfolded(content.description),
+    content.encoding === null ? '"7bit"' : printString(content.encoding),
+    String(body.octets),
+  ]
+  if (text) words.push(String(body.lines))
+  const inner = part.children[0]
+  if (message && inner !== undefined) {
+    words.push(`(${printEnvelope(inner.fields)})`, `(${printStructure(inner, extended)})`, String(body.lines))
+  }
+  if (extended) words.push(printUnfolded(content.md5), printCommon(content))
+  return words.join(' ')
+}
+
+/** Disposition, languages, location. */
+function printCommon({ disposition, languages, location }: ContentFields): string {
+  return [
+    disposition === null
+      ? 'NIL'
+      : `(${printString(disposition.value)} ${printParameters(disposition.parameters, false)})`,
+    languages === null ? 'NIL' : `(${languages.map(printString).join(' ')})`,
+    printUnfolded(location),
+  ].join(' ')
+}
+
+/** @param charset text: a missing charset is shown as us-ascii (RFC 2045 §5.2) */
+function printParameters(parameters: readonly Parameter[], charset: boolean): string {
+  const words = parameters.flatMap(({ name, value }) => [printString(name), printString(value)])
+  if (charset && !parameters.some(({ name }) => lowerAscii(name) === 'charset')) words.push('"charset" "us-ascii"')
+  return words.length === 0 ? 'NIL' : `(${words.join(' ')})`
+}

@@ -1,0 +1,114 @@
+/**
+ * BODY[section]<partial> of a {@link MessageView} (RFC 9051 §6.4.5.1, §7.5.2): which octets of the served message it is.
+ * Large bodies are never held: the answer is a list of ranges, header lines that were selected are octets.
+ * What does not exist is an empty string, never NIL, as Dovecot 2.3 has it.
+ */
+import type { Partial, Section } from '../fetch-items.ts'
+import { lowerAscii, parseHeaderFields } from './header-fields.ts'
+import type { MessageView, PartView } from './message-view.ts'
+
+/** Octets to send, in order: a range of the served message (end exclusive), or octets as they are (kept by the view). */
+export type Piece = { readonly start: number; readonly end: number } | { readonly bytes: Buffer }
+
+export interface SectionAnswer {
+  /** Octets of the literal. */
+  readonly octets: number
+  readonly pieces: readonly Piece[]
+}
+
+const NOTHING: SectionAnswer = { octets: 0, pieces: [] }
+const CRLF = Buffer.from('\r\n')
+
+export function resolveSection(view: MessageView, section: Section, partial: Partial | null): SectionAnswer {
+  const whole = sectionOf(view, section)
+  return partial === null ? whole : slice(whole, partial)
+}
+
+function sectionOf(view: MessageView, section: Section): SectionAnswer {
+  if (section.part.length === 0) return textOf(view.root, section, true)
+  const part = findPart(view.root, section.part)
+  if (part === null) return NOTHING
+  if (section.text === null || section.text === 'MIME') return textOf(part, section, false)
+  // HEADER and TEXT are those of the message inside.
+  const inner = part.kind === 'message' ? part.children[0] : undefined
+  return inner === undefined ? NOTHING : textOf(inner, section, false)
+}
+
+/**
+ * The part with this number; null: there is none. Numbers go into a multipart by position; of anything else only 1
+ * exists, and a message/rfc822 is entered by what follows it.
+ */
+export function findPart(root: PartView, path: readonly number[]): PartView | null {
+  let part = root
+  for (const [index, number] of path.entries()) {
+    const isLast = index === path.length - 1
+    if (part.kind === 'multipart') {
+      const child = part.children[number < 1 ? 0 : number - 1]
+      if (child === undefined) return null
+      part = child
+    } else if (number !== 1 || (!isLast && part.kind !== 'message')) return null
+    if (!isLast && part.kind === 'message') {
+      const inner = part.children[0]
+      if (inner === undefined) return null
+      part = inner
+    }
+  }
+  return part
+}
+
+/** @param whole BODY[]: no text means header and body */
+function textOf(part: PartView, section: Section, whole: boolean): SectionAnswer {
+  const bodyStart = part.start + part.header.octets
+  switch (section.text) {
+    case null:
+      return range(whole ? part.start : bodyStart, bodyStart + part.body.octets)
+    case 'TEXT':
+      return range(bodyStart, bodyStart + part.body.octets)
+    case 'HEADER':
+    case 'MIME':
+      return octets([part.headerOctets])
+    case 'HEADER.FIELDS':
+      return selectFields(part, section.fields, true)
+    case 'HEADER.FIELDS.NOT':
+      return selectFields(part, section.fields, false)
+  }
+}
+
+function selectFields(part: PartView, names: readonly string[], wanted: boolean): SectionAnswer {
+  const keys = new Set(names.map(lowerAscii))
+  const block = part.headerOctets
+  const chosen = parseHeaderFields(block)
+    .filter((field) => keys.has(field.key) === wanted)
+    .map((field) => block.subarray(field.start, field.end))
+  return octets([...chosen, CRLF])
+}
+
+function range(start: number, end: number): SectionAnswer {
+  return end > start ? { octets: end - start, pieces: [{ start, end }] } : NOTHING
+}
+
+function octets(buffers: readonly Buffer[]): SectionAnswer {
+  const pieces = buffers.filter((bytes) => bytes.length > 0).map((bytes) => ({ bytes }))
+  return { octets: pieces.reduce((sum, { bytes }) => sum + bytes.length, 0), pieces }
+}
+
+function slice(answer: SectionAnswer, { start, count }: Partial): SectionAnswer {
+  const from = Math.min(start, answer.octets)
+  const to = count === null ? answer.octets : Math.min(answer.octets, from + count)
+  const pieces: Piece[] = []
+  let at = 0
+  for (const piece of answer.pieces) {
+    const length = 'bytes' in piece ? piece.bytes.length : piece.end - piece.start
+    const first = Math.max(from - at, 0)
+    const last = Math.min(to - at, length)
+    if (last > first) {
+      pieces.push(
+        'bytes' in piece
+          ? { bytes: piece.bytes.subarray(first, last) }
+          : { start: piece.start + first, end: piece.start + last },
+      )
+    }
+    at += length
+  }
+  return { octets: to - from, pieces }
+}

@@ -1,10 +1,10 @@
 /**
- * HTTP as the rest of the program sees it: whole requests in, whole answers out. The server behind it is
- * uWebSockets.js, known to `uws.ts` alone.
+ * HTTP as the rest of the program sees it: requests in, answers out, bodies whole or as streams, and WebSockets. The
+ * server behind it is uWebSockets.js, known to `uws.ts` alone.
  */
 import { serveOnUws } from './uws.ts'
 
-export interface HttpRequest {
+export interface HttpHead {
   /** Upper case. */
   readonly method: string
   /** As sent, still percent-encoded, without the query. */
@@ -13,9 +13,17 @@ export interface HttpRequest {
   readonly query: string
   /** Names in lower case; repeated ones joined by `, `. */
   readonly headers: Readonly<Record<string, string>>
-  readonly body: Buffer
   /** Who sent it: of the connection, or of its PROXY header where the listener takes one; empty on a UNIX socket. */
   readonly address: string
+  /** With the address it names the connection; 0 on a UNIX socket. */
+  readonly port: number
+}
+
+export interface HttpRequest extends HttpHead {
+  /** Whole; empty where the body comes as {@link HttpRequest.stream}. */
+  readonly body: Buffer
+  /** Where the server was told to stream it: read at the reader's pace, and once. */
+  readonly stream: AsyncIterable<Buffer> | null
   /** Aborted when the client is gone: work for it may stop. */
   readonly aborted: AbortSignal
 }
@@ -23,15 +31,48 @@ export interface HttpRequest {
 export interface HttpResponse {
   readonly status: number
   readonly headers?: Readonly<Record<string, string | readonly string[]>>
-  readonly body?: string | Buffer
+  /** A stream is sent chunked, at the client's pace; if it throws, the connection is closed before its end. */
+  readonly body?: string | Buffer | AsyncIterable<Buffer>
 }
 
 export type HttpHandler = (request: HttpRequest) => HttpResponse | Promise<HttpResponse>
 
+/** One end of a WebSocket. After `closed` nothing may be called any more but is harmless. */
+export interface WebSocketEnd {
+  readonly head: HttpHead
+  /** One binary message. */
+  send(bytes: Buffer): void
+  /** Octets of ours that the other end has not taken yet. */
+  readonly waitingOctets: number
+  /** @param code RFC 6455 §7.4 */
+  close(code: number, reason: string): void
+}
+
+export interface WebSocketEvents {
+  /** Text or binary, whole; the buffer belongs to the receiver. */
+  message(bytes: Buffer): void
+  /** What waited has become less. */
+  drained(): void
+  /** Once. */
+  closed(code: number): void
+}
+
+export interface WebSocketOptions {
+  /** Path below which WebSockets are taken, e.g. `/ws/`. */
+  readonly prefix: string
+  /** An answer refuses the upgrade; a function takes it. */
+  readonly accept: (head: HttpHead) => HttpResponse | ((end: WebSocketEnd) => WebSocketEvents)
+  /** A longer message closes the connection with 1009. */
+  readonly maxMessageOctets: number
+}
+
 interface ServeOptions {
-  /** Larger bodies are answered with 413 before `handle` is asked. */
+  /** Larger bodies are answered with 413 before `handle` is asked; of streams nothing more is read. */
   readonly maxBodyOctets: number
+  /** Requests whose body comes as a stream; `maxBodyOctets` does not hold for them: the handler counts. */
+  readonly streams?: (head: HttpHead) => boolean
   readonly handle: HttpHandler
+  readonly webSocket?: WebSocketOptions
   /** Told of what `handle` threw, after which the client gets a bare 500. */
   readonly failed?: (error: unknown, request: { readonly method: string; readonly path: string }) => void
 }

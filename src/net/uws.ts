@@ -1,41 +1,42 @@
 /**
  * The only file that knows uWebSockets.js. It turns its callbacks into the interface of `http.ts`:
- * a whole request in, a promise of a whole answer out. No routes and no rules here.
+ * a request in, a promise of an answer out. No routes and no rules here.
  *
  * What uWebSockets.js demands: a request object lives only during its callback, a response may not be touched after
  * its abort, body chunks are emptied when the callback returns, and late writes are corked.
  */
-import type { TemplatedApp, HttpResponse as UwsResponse, us_listen_socket } from 'uWebSockets.js'
-import type { HttpRequest, HttpResponse, HttpServer, ListenOptions } from './http.ts'
+import type {
+  TemplatedApp,
+  HttpRequest as UwsRequest,
+  HttpResponse as UwsResponse,
+  us_listen_socket,
+} from 'uWebSockets.js'
+import type { HttpHead, HttpResponse, HttpServer, ListenOptions } from './http.ts'
 import { checkedHeaders, failureAnswer, statusLine } from './http-answer.ts'
+import { BodyStream } from './http-body.ts'
 
 /** Request line and headers together (now.md); uWebSockets.js reads it from the environment when it is loaded. */
 const MAX_HEAD_OCTETS = 32 * 1024
 process.env.UWS_HTTP_MAX_HEADERS_SIZE ??= String(MAX_HEAD_OCTETS)
 const { default: uws } = await import('uWebSockets.js')
+const { webSocketBehavior } = await import('./uws-websocket.ts')
 
 /** LIBUS_LISTEN_EXCLUSIVE_PORT, which the package's types name but its ES module does not export by name. */
 const EXCLUSIVE_PORT = 1
 
 /** How long `close()` waits for requests that are being answered. */
 const CLOSE_GRACE_MS = 2000
+/** A streamed request body is read ahead of its reader by so much at most. */
+const READ_AHEAD_OCTETS = 256 * 1024
 
 export async function serveOnUws(options: ListenOptions): Promise<HttpServer> {
   const app = uws.App()
   const open = new Set<Promise<void>>()
+  if (options.webSocket !== undefined) {
+    app.ws(`${options.webSocket.prefix}*`, webSocketBehavior(options.webSocket, headOf, reply))
+  }
   app.any('/*', (response, request) => {
-    const headers: Record<string, string> = {}
-    request.forEach((name, value) => {
-      headers[name] = name in headers ? `${headers[name]}, ${value}` : value
-    })
-    const head = {
-      method: request.getCaseSensitiveMethod().toUpperCase(),
-      path: request.getUrl(),
-      query: request.getQuery() ?? '',
-      headers,
-      address: addressOf(response),
-    }
-    const answered = answer(response, head, options).finally(() => open.delete(answered))
+    const answered = answer(response, headOf(response, request), options).finally(() => open.delete(answered))
     open.add(answered)
   })
   const socket = await bind(app, options)
@@ -48,6 +49,20 @@ export async function serveOnUws(options: ListenOptions): Promise<HttpServer> {
       await Promise.race([Promise.allSettled(open), grace])
       app.close()
     },
+  }
+}
+
+function headOf(response: UwsResponse, request: UwsRequest): HttpHead {
+  const headers: Record<string, string> = {}
+  request.forEach((name, value) => {
+    headers[name] = name in headers ? `${headers[name]}, ${value}` : value
+  })
+  return {
+    method: request.getCaseSensitiveMethod().toUpperCase(),
+    path: request.getUrl(),
+    query: request.getQuery() ?? '',
+    headers,
+    ...originOf(response),
   }
 }
 
@@ -66,27 +81,32 @@ function bind(app: TemplatedApp, options: ListenOptions): Promise<us_listen_sock
   })
 }
 
-async function answer(
-  response: UwsResponse,
-  head: Omit<HttpRequest, 'body' | 'aborted'>,
-  options: ListenOptions,
-): Promise<void> {
+async function answer(response: UwsResponse, head: HttpHead, options: ListenOptions): Promise<void> {
   const abort = new AbortController()
   response.onAborted(() => abort.abort())
   const method = head.method
-  const body = await collect(response, head.headers, options.maxBodyOctets, abort.signal)
+  const stream = options.streams?.(head) === true ? streamOf(response, abort.signal) : null
+  const body =
+    stream === null ? await collect(response, head.headers, options.maxBodyOctets, abort.signal) : Buffer.alloc(0)
   if (body === null) {
     if (!abort.signal.aborted) reply(response, failureAnswer(413, 'Request body too large'), method, true)
     return
   }
   const result = await Promise.resolve()
-    .then(() => options.handle({ ...head, body, aborted: abort.signal }))
+    .then(() => options.handle({ ...head, body, stream, aborted: abort.signal }))
     .then((given) => ({ ...given, headers: checkedHeaders(given.headers) }))
     .catch((error: unknown) => {
       options.failed?.(error, { method, path: head.path })
       return failureAnswer(500, 'Internal error')
     })
-  if (!abort.signal.aborted) reply(response, result, method, false)
+  if (abort.signal.aborted) return
+  // An upload that was not read to its end cannot be told from the next request: the connection ends with the answer.
+  const close = stream !== null && !stream.complete
+  if (!isStream(result.body)) return reply(response, result, method, close)
+  await replyStream(response, result, result.body, abort.signal).catch((error: unknown) => {
+    options.failed?.(error, { method, path: head.path })
+    if (!abort.signal.aborted) response.close()
+  })
 }
 
 /** @returns null when the body is larger than `maxOctets` or the request was aborted */
@@ -112,20 +132,81 @@ function collect(
   })
 }
 
+function streamOf(response: UwsResponse, aborted: AbortSignal): BodyStream {
+  const stream = new BodyStream(READ_AHEAD_OCTETS, {
+    pause: () => response.pause(),
+    resume: () => {
+      if (!aborted.aborted) response.resume()
+    },
+  })
+  aborted.addEventListener('abort', () => stream.fail(new Error('the client left')), { once: true })
+  response.onData((chunk, isLast) => {
+    if (chunk.byteLength > 0) stream.push(Buffer.from(Buffer.from(chunk)))
+    if (isLast) stream.end()
+  })
+  return stream
+}
+
+function isStream(body: HttpResponse['body']): body is AsyncIterable<Buffer> {
+  return typeof body === 'object' && !Buffer.isBuffer(body)
+}
+
+function writeHead(response: UwsResponse, answer: HttpResponse): void {
+  response.writeStatus(statusLine(answer.status))
+  for (const [name, value] of Object.entries(answer.headers ?? {})) {
+    for (const one of typeof value === 'string' ? [value] : value) response.writeHeader(name, one)
+  }
+}
+
 function reply(response: UwsResponse, answer: HttpResponse, method: string, close: boolean): void {
   response.cork(() => {
-    response.writeStatus(statusLine(answer.status))
-    for (const [name, value] of Object.entries(answer.headers ?? {})) {
-      for (const one of typeof value === 'string' ? [value] : value) response.writeHeader(name, one)
-    }
-    const body = typeof answer.body === 'string' ? Buffer.from(answer.body) : answer.body
+    writeHead(response, answer)
+    const body = typeof answer.body === 'string' ? Buffer.from(answer.body) : (answer.body as Buffer | undefined)
     if (method === 'HEAD') response.endWithoutBody(body?.length ?? 0, close)
     else if (answer.status === 204 || answer.status === 304) response.endWithoutBody(undefined, close)
     else response.end(body ?? '', close)
   })
 }
 
-function addressOf(response: UwsResponse): string {
+async function replyStream(
+  response: UwsResponse,
+  answer: HttpResponse,
+  body: AsyncIterable<Buffer>,
+  aborted: AbortSignal,
+): Promise<void> {
+  let begun = false
+  for await (const chunk of body) {
+    if (aborted.aborted) return
+    let taken = true
+    response.cork(() => {
+      if (!begun) writeHead(response, answer)
+      if (chunk.length > 0) taken = response.write(chunk)
+    })
+    begun = true
+    if (!taken) await writable(response, aborted)
+  }
+  if (aborted.aborted) return
+  response.cork(() => {
+    if (!begun) writeHead(response, answer)
+    response.end()
+  })
+}
+
+function writable(response: UwsResponse, aborted: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    aborted.addEventListener('abort', () => resolve(), { once: true })
+    response.onWritable(() => {
+      resolve()
+      return true
+    })
+  })
+}
+
+function originOf(response: UwsResponse): { address: string; port: number } {
   const proxied = response.getProxiedRemoteAddressAsText()
-  return Buffer.from(proxied.byteLength > 0 ? proxied : response.getRemoteAddressAsText()).toString('latin1')
+  const isProxied = proxied.byteLength > 0
+  return {
+    address: Buffer.from(isProxied ? proxied : response.getRemoteAddressAsText()).toString('latin1'),
+    port: isProxied ? response.getProxiedRemotePort() : response.getRemotePort(),
+  }
 }

@@ -1,0 +1,83 @@
+/** WebSockets of uWebSockets.js as the interface of `http.ts`. Types only from the package: `uws.ts` loads it. */
+import type { HttpRequest, HttpResponse as UwsResponse, WebSocket, WebSocketBehavior } from 'uWebSockets.js'
+import type { HttpHead, HttpResponse, WebSocketEnd, WebSocketEvents, WebSocketOptions } from './http.ts'
+
+/** Seconds without a sign of life; pings of ours go out before. No HTTP idle limit holds for a tunnel (now.md). */
+const IDLE_SECONDS = 120
+/** The holder looks at `waitingOctets` and stops; beyond this it has not, and the connection is given up. Octets. */
+const MAX_WAITING_OCTETS = 4 * 1024 * 1024
+
+/** uWebSockets.js copies these onto its socket object: no name may be a method's there (`end`, `send`, `close` …). */
+interface Held {
+  readonly head: HttpHead
+  readonly take: (end: WebSocketEnd) => WebSocketEvents
+  ours: UwsEnd | null
+  events: WebSocketEvents | null
+}
+
+export function webSocketBehavior(
+  options: WebSocketOptions,
+  headOf: (response: UwsResponse, request: HttpRequest) => HttpHead,
+  reply: (response: UwsResponse, answer: HttpResponse, method: string, close: boolean) => void,
+): WebSocketBehavior<Held> {
+  return {
+    maxPayloadLength: options.maxMessageOctets,
+    idleTimeout: IDLE_SECONDS,
+    sendPingsAutomatically: true,
+    maxBackpressure: MAX_WAITING_OCTETS,
+    closeOnBackpressureLimit: true,
+    compression: 0,
+    upgrade: (response, request, context) => {
+      const head = headOf(response, request)
+      const taken = options.accept(head)
+      if (typeof taken !== 'function') return reply(response, taken, head.method, true)
+      const { headers } = head
+      response.upgrade<Held>(
+        { head, take: taken, ours: null, events: null },
+        headers['sec-websocket-key'] ?? '',
+        headers['sec-websocket-protocol'] ?? '',
+        headers['sec-websocket-extensions'] ?? '',
+        context,
+      )
+    },
+    open: (socket) => {
+      const held = socket.getUserData()
+      held.ours = new UwsEnd(socket, held.head)
+      held.events = held.take(held.ours)
+    },
+    // Copied: the octets are gone when this callback returns.
+    message: (socket, message) => socket.getUserData().events?.message(Buffer.from(Buffer.from(message))),
+    drain: (socket) => socket.getUserData().events?.drained(),
+    close: (socket, code) => {
+      const held = socket.getUserData()
+      const { events, ours } = held
+      held.events = null
+      if (ours !== null) ours.isClosed = true
+      events?.closed(code)
+    },
+  }
+}
+
+class UwsEnd implements WebSocketEnd {
+  readonly head: HttpHead
+  /** A closed socket's object throws at each touch. */
+  isClosed = false
+  readonly #socket: WebSocket<Held>
+
+  constructor(socket: WebSocket<Held>, head: HttpHead) {
+    this.#socket = socket
+    this.head = head
+  }
+
+  get waitingOctets(): number {
+    return this.isClosed ? 0 : this.#socket.getBufferedAmount()
+  }
+
+  send(bytes: Buffer): void {
+    if (!this.isClosed) this.#socket.send(bytes, true, false)
+  }
+
+  close(code: number, reason: string): void {
+    if (!this.isClosed) this.#socket.end(code, reason)
+  }
+}

@@ -99,57 +99,92 @@ static size_t put_soft_break(uint8_t *out) {
 }
 
 #if defined(__SSE2__)
-/* Sixteen octets that stand for themselves wherever in a line: copied. 0 = there is one among them that may not. */
-static int copy_literals(const uint8_t *in, uint8_t *out) {
+/*
+ * Octets of the next sixteen that stand for themselves wherever in a line; all sixteen are copied, so that `out` must
+ * have room for them. A blank at the end of the run does not count: a line end may follow it.
+ */
+static size_t copy_literals(const uint8_t *in, uint8_t *out) {
   __m128i octets = _mm_loadu_si128((const __m128i *)in);
   /* Signed: 0x80 and up are below zero. */
-  __m128i other = _mm_or_si128(_mm_cmplt_epi8(octets, _mm_set1_epi8(0x20)),
-                               _mm_or_si128(_mm_cmpeq_epi8(octets, _mm_set1_epi8('=')),
-                                            _mm_cmpeq_epi8(octets, _mm_set1_epi8(0x7f))));
-  if (_mm_movemask_epi8(other) != 0 || in[15] == ' ') return 0;
+  __m128i other = _mm_or_si128(
+      _mm_cmplt_epi8(octets, _mm_set1_epi8(0x20)),
+      _mm_or_si128(_mm_cmpeq_epi8(octets, _mm_set1_epi8('=')), _mm_cmpeq_epi8(octets, _mm_set1_epi8(0x7f))));
   _mm_storeu_si128((__m128i *)out, octets);
-  return 1;
+  size_t run = (size_t)__builtin_ctz((unsigned)_mm_movemask_epi8(other) | 0x10000);
+  return run > 0 && in[run - 1] == ' ' ? run - 1 : run;
 }
 #endif
 
-size_t encode_quoted_printable(const uint8_t *in, size_t length, int last, uint32_t state[2], uint8_t *out) {
+/* "=XX" of each octet; the fourth is not used. */
+static char escape_of[256][4];
+/* What an octet is to the encoder. */
+enum kind { LITERAL, BLANK, OTHER, CARRIAGE_RETURN, LINE_FEED };
+static uint8_t kind_of[256];
+
+__attribute__((constructor)) static void make_tables(void) {
   static const char HEX[16] = "0123456789ABCDEF";
+  for (unsigned octet = 0; octet < 256; octet++) {
+    escape_of[octet][0] = '=';
+    escape_of[octet][1] = HEX[octet >> 4];
+    escape_of[octet][2] = HEX[octet & 15];
+    kind_of[octet] = octet > ' ' && octet < 0x7f && octet != '=' ? LITERAL : OTHER;
+  }
+  kind_of[' '] = kind_of['\t'] = BLANK;
+  kind_of['\r'] = CARRIAGE_RETURN;
+  kind_of['\n'] = LINE_FEED;
+}
+
+size_t encode_quoted_printable(const uint8_t *in, size_t length, int last, uint32_t state[2], uint8_t *out) {
   size_t stop = last ? length : length > LOOK_AHEAD ? length - LOOK_AHEAD : 0;
   size_t col = state[0];
   size_t at = 0;
   size_t to = 0;
   while (at < stop) {
-#if defined(__SSE2__)
-    /* Below 76 with a soft break's '=' to spare; no line end among them, nor a blank that one could follow. */
-    while (stop - at >= 16 && col + 16 <= WIDTH - 1 && copy_literals(in + at, out + to)) {
-      at += 16;
-      to += 16;
-      col += 16;
-    }
-    if (at == stop) break;
-#endif
     uint8_t octet = in[at];
-    if (octet == '\n' || (octet == '\r' && at + 1 < length && in[at + 1] == '\n')) {
-      if (octet == '\r') out[to++] = in[at++];
+    uint8_t kind = kind_of[octet];
+    if (kind == CARRIAGE_RETURN) kind = at + 1 < length && in[at + 1] == '\n' ? CARRIAGE_RETURN : OTHER;
+    /* Octets that fit whatever comes next. */
+    if (kind == OTHER && col + 3 <= WIDTH - 1) {
+      memcpy(out + to, escape_of[octet], 3);
+      at++;
+      to += 3;
+      col += 3;
+      continue;
+    }
+    if (kind == LITERAL && col + 1 <= WIDTH - 1) {
+#if defined(__SSE2__)
+      /* Up to the place where a soft break's '=' might have to stand. In that much input the output has room. */
+      if (stop - at >= 16) {
+        size_t run = copy_literals(in + at, out + to);
+        if (run > WIDTH - 1 - col) run = WIDTH - 1 - col;
+        at += run;
+        to += run;
+        col += run;
+        continue;
+      }
+#endif
+      out[to++] = octet;
+      at++;
+      col++;
+      continue;
+    }
+    if (kind == LINE_FEED || kind == CARRIAGE_RETURN) {
+      if (kind == CARRIAGE_RETURN) out[to++] = in[at++];
       out[to++] = '\n';
       at++;
       col = 0;
       continue;
     }
-    int is_blank = octet == ' ' || octet == '\t';
-    int is_literal = octet > ' ' && octet < 0x7f && octet != '=';
     int ends_line = is_line_end(in, at + 1, length);
-    int soft_after = is_blank && ends_line && at + 1 < length;
-    int escaped = is_blank ? at + 1 == length : !is_literal;
+    int soft_after = kind == BLANK && ends_line && at + 1 < length;
+    int escaped = kind == BLANK ? at + 1 == length : kind == OTHER;
     size_t width = escaped ? 3 : 1;
     if (col + width > (size_t)(ends_line && !soft_after ? WIDTH : WIDTH - 1)) {
       to += put_soft_break(out + to);
       col = 0;
     }
     if (escaped) {
-      out[to] = '=';
-      out[to + 1] = (uint8_t)HEX[octet >> 4];
-      out[to + 2] = (uint8_t)HEX[octet & 15];
+      memcpy(out + to, escape_of[octet], 3);
       to += 3;
     } else {
       out[to++] = octet;

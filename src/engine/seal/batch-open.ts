@@ -4,6 +4,7 @@
  */
 import { createDecipheriv } from 'node:crypto'
 import { GatewayError } from '../../base/errors.ts'
+import type { Base64Layout } from '../mime/transfer/base64-layout.ts'
 import { base64EncodedOctets, maxBase64Decoded, maxQuotedPrintable } from '../mime/transfer/codecs.ts'
 import type { BatchResult, BodyEncoding } from './batch.ts'
 import { copyOf, FEEDBACK_OCTETS, openedChunksOctets, SEALED_CHUNK_OCTETS } from './chunk-cipher.ts'
@@ -36,6 +37,9 @@ const BLOCK_OCTETS = 64 * 1024
 const MAX_WHOLE_OCTETS = 1024 * 1024
 const CFB_BLOCK_OCTETS = 16
 const NONE = new Uint8Array(0)
+
+const sealedScratch = Buffer.allocUnsafeSlow(SEALED_CHUNK_OCTETS + FEEDBACK_OCTETS + maxBase64Decoded(BLOCK_OCTETS))
+const plainScratch = Buffer.allocUnsafeSlow(sealedScratch.length)
 
 export function startOpenState(key: MessageKey, encoding: BodyEncoding): OpenState {
   const keyOctets = key.algo === 'NULL' ? NONE : new Uint8Array(keyAndIv(key))
@@ -112,13 +116,14 @@ class Opening {
   /** The ciphertext that waited and that of this block. */
   #decode(block: Uint8Array, final: boolean): Uint8Array {
     const waiting = this.#unopened.length
-    const target = Buffer.allocUnsafe(waiting + maxBase64Decoded(block.length))
+    const needed = waiting + maxBase64Decoded(block.length)
+    const target = needed <= sealedScratch.length ? sealedScratch : Buffer.allocUnsafe(needed)
     target.set(this.#unopened)
     const octets = fastPath().codecs.decodeBase64(block, this.#carry, final, target.subarray(waiting))
     return target.subarray(0, waiting + octets)
   }
 
-  /** @returns plaintext, authentic where the algorithm has authentication */
+  /** @returns plaintext, authentic where the algorithm has authentication; valid until the next block */
   #open(sealed: Uint8Array, final: boolean): Uint8Array {
     const { algo } = this.#from
     switch (algo) {
@@ -127,7 +132,6 @@ class Opening {
       case 'AES256CFB':
         return this.#openCfb(sealed, final)
       case 'NULL':
-        this.#unopened = NONE
         return sealed
       case 'AES256GCMp':
         if (sealed.length > MAX_WHOLE_OCTETS) throw new GatewayError('BUFFER_EXCEEDED', { algo })
@@ -149,13 +153,15 @@ class Opening {
       sealed = sealed.subarray(FEEDBACK_OCTETS)
     }
     const ready = final ? sealed.length : sealed.length - (sealed.length % SEALED_CHUNK_OCTETS)
-    const plain = Buffer.allocUnsafe(openedChunksOctets(ready))
+    const octets = openedChunksOctets(ready)
+    // What stays as it is goes where it will be read.
+    const target = this.#from.encoding.kind === 'none' ? this.#out.subarray(this.#written) : plainScratch
     const piece = sealed.subarray(0, ready)
-    if (fastPath().chunks.open(this.#from.key, this.#feedback, piece, final, plain) < 0) {
+    if (fastPath().chunks.open(this.#from.key, this.#feedback, piece, final, target) < 0) {
       throw new GatewayError('SEAL_BROKEN', { what: 'body altered or cut short' })
     }
     this.#unopened = copyOf(sealed, ready)
-    return plain
+    return target.subarray(0, octets)
   }
 
   #openCfb(sealed: Uint8Array, final: boolean): Uint8Array {
@@ -169,36 +175,49 @@ class Opening {
   }
 
   #encode(plain: Uint8Array, final: boolean): void {
-    const { encoding } = this.#from
-    if (encoding.kind === 'none') {
-      this.#put(plain)
-      return
+    switch (this.#from.encoding.kind) {
+      case 'none':
+        this.#put(plain)
+        break
+      case 'quoted-printable':
+        this.#encodeQuotedPrintable(this.#joined(plain), final)
+        break
+      case 'base64':
+        this.#encodeBase64(this.#joined(plain), final, this.#from.encoding.layout)
+        break
     }
-    const waiting = this.#unwritten.length === 0 ? plain : Buffer.concat([this.#unwritten, plain])
-    const { codecs } = fastPath()
-    if (encoding.kind === 'quoted-printable') {
-      const target = this.#out.subarray(this.#written)
-      this.#written += codecs.encodeQuotedPrintable(waiting, final, this.#line, target)
-      this.#unwritten = copyOf(waiting, this.#line[1]!)
-      return
-    }
-    const { layout } = encoding
-    if (!this.#begun && (final || waiting.length > 0)) {
-      this.#put(Buffer.from(layout.before, 'latin1'))
+  }
+
+  /** With the octets in front that waited. */
+  #joined(plain: Uint8Array): Uint8Array {
+    return this.#unwritten.length === 0 ? plain : Buffer.concat([this.#unwritten, plain])
+  }
+
+  #encodeQuotedPrintable(plain: Uint8Array, final: boolean): void {
+    const target = this.#out.subarray(this.#written)
+    this.#written += fastPath().codecs.encodeQuotedPrintable(plain, final, this.#line, target)
+    this.#unwritten = copyOf(plain, this.#line[1]!)
+  }
+
+  #encodeBase64(plain: Uint8Array, final: boolean, { before, width, padded, ending }: Base64Layout): void {
+    if (!this.#begun && (final || plain.length > 0)) {
+      this.#put(Buffer.from(before, 'latin1'))
       this.#begun = true
     }
-    const ready = final ? waiting.length : waiting.length - (waiting.length % 3)
-    const piece = waiting.subarray(0, ready)
-    const { width, padded } = layout
+    const ready = final ? plain.length : plain.length - (plain.length % 3)
     const target = this.#out.subarray(this.#written)
+    const piece = plain.subarray(0, ready)
+    const { codecs } = fastPath()
     this.#written += codecs.encodeBase64(piece, final, width, this.#separator, padded, this.#line, target)
-    this.#unwritten = copyOf(waiting, ready)
+    this.#unwritten = copyOf(plain, ready)
     // An empty body has no ending of its own (`base64-layout.ts`).
-    if (final && this.#line[0]! > 0) this.#put(Buffer.from(layout.ending, 'latin1'))
+    if (final && this.#line[0]! > 0) this.#put(Buffer.from(ending, 'latin1'))
   }
 
   #put(octets: Uint8Array): void {
-    this.#out.set(octets, this.#written)
+    // Chunks may have been opened in place.
+    const isThere = octets.buffer === this.#out.buffer && octets.byteOffset === this.#out.byteOffset + this.#written
+    if (!isThere) this.#out.set(octets, this.#written)
     this.#written += octets.length
   }
 }

@@ -184,8 +184,10 @@ async function mergeItem(
 async function replaceItem(call: Call, session: SessionCaller, item: ItemRow, body: ItemBody): Promise<void> {
   const type = body.type ?? item.type
   if ((type === 'password') !== (item.type === 'password')) throw invalid('type: a password item stays one')
-  checkMeta(type, body.meta ?? null)
-  await changeItem(call, item, { ...body, type, meta: body.meta ?? null })
+  // Meta that is not mentioned stays: C replaces a value without naming it.
+  const meta = body.meta === undefined && item.meta !== null ? (JSON.parse(item.meta) as ItemBody['meta']) : body.meta
+  checkMeta(type, meta ?? null)
+  await changeItem(call, item, { ...body, type })
   const refs = { root: { kind: 'item' as const, id: item.id }, keys: [] }
   const keys = await applyEntries(
     call,

@@ -209,6 +209,12 @@ static size_t encode_rest(const uint8_t *in, size_t length, int padded, uint8_t 
   return characters;
 }
 
+/* An empty one has no address. */
+static uint8_t *put_separator(uint8_t *to, const uint8_t *separator, size_t length) {
+  if (length > 0) memcpy(to, separator, length);
+  return to + length;
+}
+
 /* Any width: groups may be split between lines. */
 static size_t encode_ragged(const uint8_t *in, size_t length, size_t width, const uint8_t *separator,
                             size_t separator_length, int padded, size_t column, uint8_t *out) {
@@ -219,8 +225,7 @@ static size_t encode_ragged(const uint8_t *in, size_t length, size_t width, cons
     size_t characters = rest >= 3 ? encode_groups(in + at, 3, 3, group) : encode_rest(in + at, rest, padded, group);
     for (size_t i = 0; i < characters; i++) {
       if (column == width) {
-        memcpy(to, separator, separator_length);
-        to += separator_length;
+        to = put_separator(to, separator, separator_length);
         column = 0;
       }
       *to++ = group[i];
@@ -250,8 +255,7 @@ size_t encode_base64(const uint8_t *in, size_t length, size_t width, const uint8
   const uint8_t *const groups_end = in + whole;
   while (in < groups_end) {
     if (col == width) {
-      memcpy(to, separator, separator_length);
-      to += separator_length;
+      to = put_separator(to, separator, separator_length);
       col = 0;
     }
     size_t line = (width - col) / 4 * 3;
@@ -261,10 +265,7 @@ size_t encode_base64(const uint8_t *in, size_t length, size_t width, const uint8
     col += octets / 3 * 4;
   }
   if (length > whole) {
-    if (col == width) {
-      memcpy(to, separator, separator_length);
-      to += separator_length;
-    }
+    if (col == width) to = put_separator(to, separator, separator_length);
     to += encode_rest(in, length - whole, padded, to);
   }
   return (size_t)(to - out);

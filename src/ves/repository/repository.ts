@@ -88,7 +88,8 @@ export class Repository {
     const max = credentials.kind === 'none' ? settings.maxStrangerBodyOctets : settings.maxBodyOctets
     if (request.body.length > max) throw new GatewayError('API_TOO_LARGE', { text: `more than ${max} octets` })
     const query = new URLSearchParams(request.query)
-    const fields = parseFields(query.get('fields'))
+    // A plus is itself here, and not a space: `[start+n]`.
+    const fields = parseFields(query.get('fields')?.replaceAll(' ', '+') ?? null)
     const { name, rule } = ruleFor(request, request.path.slice(PREFIX.length), query, this.#options.moreRoutes)
     at.route = name
     const afterwards: Call['afterwards'] = []

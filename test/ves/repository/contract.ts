@@ -1,0 +1,753 @@
+/** What every store must give: the rules of key-repository.md, asked over the API. Run on each real database. */
+import assert from 'node:assert/strict'
+import { after, before, suite, test } from 'node:test'
+import { ADMIN_TOKEN, type Any, type Harness, newKey, opened, sealed, type TestAccount, withId } from './harness.ts'
+import { replay } from './replay.ts'
+
+const ENTRIES =
+  'fields=id,type,meta,file(externals,creator(id,email)),vaultEntries(encData,vaultKey(id,type,user(id),externals))'
+
+export function contract(name: string, open: () => Promise<Harness>): void {
+  suite(`repository on ${name}`, () => {
+    let h: Harness
+    let people = 0
+    const address = (who: string): string => `${who}${++people}@lab.test`
+    const person = (who: string): Promise<TestAccount> => h.account(address(who))
+    const mail = (): string => `msg-${++people}@lab.test`
+    const byName = (externalId: string, domain = 'vesmail') => ({ externals: [{ domain, externalId }], $op: 'fetch' })
+    const itemByName = (externalId: string) => ({
+      file: { externals: [{ domain: 'vesmail', externalId }] },
+      $op: 'fetch',
+    })
+
+    before(async () => {
+      h = await open()
+    })
+    after(() => h.close())
+
+    test('what real C clients sent', async () => {
+      assert.equal(await replay(h), 94)
+    })
+
+    test('an account logs in with its VESkey, and without a session a key shows only what logging in needs', async () => {
+      const alice = await person('alice')
+      const got = await h.ok(
+        'POST',
+        'vaultKeys?fields=id,type,algo,publicKey,privateKey,externals,creator,appUrl,vaultItems(id),vaultEntries(id),user(id,email),encSessionToken,unlockableVaultKeys,nonsense(a(b))',
+        {
+          body: byName(alice.email),
+        },
+      )
+      assert.deepEqual(Object.keys(got).sort(), [
+        'algo',
+        'encSessionToken',
+        'externals',
+        'id',
+        'privateKey',
+        'publicKey',
+        'type',
+        'user',
+      ])
+      assert.deepEqual(got.user, { id: alice.userId })
+      assert.equal(got.id, alice.vault.id)
+      const token = await h.login(alice.vault)
+      assert.ok(token.length <= 79 && /^[^\s,;]+$/.test(token))
+      const me = await h.ok('GET', 'me?fields=id,email,vaultKeys(id,type)', { token })
+      assert.deepEqual(me, {
+        id: alice.userId,
+        email: alice.email,
+        vaultKeys: [
+          { id: alice.primary.id, type: 'current' },
+          { id: alice.vault.id, type: 'secondary' },
+        ],
+      })
+      // The primary key logs in too, and opens the app vault's password.
+      const primary = await h.login(alice.primary)
+      const vault = await h.ok(
+        'GET',
+        `vaultKeys/${alice.vault.id}?fields=vaultItems(type,vaultEntries(encData,vaultKey(id)))`,
+        { token: primary },
+      )
+      assert.equal(opened(alice.primary, vault.vaultItems[0].vaultEntries[0].encData), alice.vault.veskey.toString())
+    })
+
+    test('tokens: 9 hours, ended one by one or all, never again', async () => {
+      const alice = await h.account(address('alice'), 'ML-KEM-768')
+      const unused = await h.login(alice.vault)
+      h.nowMs += 1000
+      const sessions = (await h.ok('GET', 'me?fields=sessions', { token: alice.token })).sessions
+      assert.equal(sessions.length, 1)
+      assert.equal(sessions[0].current, true)
+      const second = await h.login(alice.vault)
+      await h.ok('GET', 'me', { token: second })
+      const id = (await h.ok('GET', 'me?fields=sessions', { token: second })).sessions[0].id
+      assert.equal((await h.ok('GET', `sessions/${id}`, { token: alice.token })).id, id)
+      await h.ok('POST', `sessions/${id}`, { token: alice.token, body: { $op: 'delete' } })
+      assert.equal(await h.refused(401, 'GET', 'me', { token: second }), 'Unauthorized')
+      assert.equal(
+        await h.refused(401, 'POST', 'vaultKeys', { token: second, body: byName(alice.email) }),
+        'Unauthorized',
+      )
+      await h.ok('POST', 'sessions', { token: alice.token, body: { $op: 'delete' } })
+      await h.refused(401, 'GET', 'me', { token: unused })
+      await h.ok('GET', 'me', { token: alice.token })
+      h.nowMs += 9 * 3600_000
+      await h.refused(401, 'GET', 'me', { token: alice.token })
+      for (const bad of ['x', 'a'.repeat(62), `${alice.token}x`, alice.token.slice(0, -1)])
+        await h.refused(401, 'GET', 'me', { token: bad })
+      await h.refused(401, 'GET', 'me', { headers: { authorization: 'Basic YTpi' } })
+      await h.refused(401, 'GET', 'me')
+      const bob = await person('bob')
+      assert.equal(await h.refused(404, 'GET', `sessions/${id}`, { token: bob.token }), 'NotFound')
+    })
+
+    test('for a curve whose seals are dear, an unused token is given out again for a minute; a used one never', async () => {
+      const alice = await person('alice')
+      assert.equal(await h.login(alice.vault), alice.token)
+      await h.ok('GET', 'me', { token: alice.token })
+      const second = await h.login(alice.vault)
+      assert.notEqual(second, alice.token)
+      h.nowMs += 61_000
+      assert.notEqual(await h.login(alice.vault), second)
+    })
+
+    test('items: created, shared, read, unshared, replaced, deleted, by whom the rules allow', async () => {
+      const [alice, bob, carol] = [await person('alice'), await person('bob'), await person('carol')]
+      const name = mail()
+      const id = await h.item(alice, name, 'secret', [alice.vault, bob.vault])
+      await h.refused(401, 'POST', 'vaultItems', { body: itemByName(name) })
+      const seen = await h.ok('POST', `vaultItems?${ENTRIES}`, { token: bob.token, body: itemByName(name) })
+      assert.equal(seen.id, id)
+      assert.deepEqual(seen.meta, { a: 'AES256GCM1K' })
+      assert.deepEqual(seen.file.creator, { id: alice.userId, email: alice.email })
+      assert.equal(seen.file.id, id)
+      // Bob sees who else has it, and only his own value.
+      assert.deepEqual(
+        seen.vaultEntries.map((e: Any) => [e.vaultKey.id, 'encData' in e]),
+        [
+          [alice.vault.id, false],
+          [bob.vault.id, true],
+        ],
+      )
+      assert.equal(opened(bob.vault, seen.vaultEntries[1].encData), 'secret')
+      const outside = await h.ok('POST', `vaultItems?${ENTRIES}`, { token: carol.token, body: itemByName(name) })
+      assert.deepEqual([outside.id, outside.type, outside.vaultEntries], [id, 'file', []])
+      assert.equal(
+        (await h.ok('GET', `vaultItems/${id}?${ENTRIES}`, { token: alice.token })).vaultEntries[1].encData.length > 0,
+        true,
+      )
+
+      const share = {
+        id,
+        vaultEntries: [
+          { vaultKey: { id: carol.vault.id }, encData: sealed(carol.vault.publicKey, Buffer.from('secret')) },
+        ],
+      }
+      assert.equal(await h.refused(403, 'POST', 'vaultItems', { token: bob.token, body: share }), 'Unauthorized')
+      await h.refused(403, 'POST', 'vaultItems', { token: bob.token, body: { id, $op: 'delete' } })
+      await h.ok('POST', 'vaultItems', { token: alice.token, body: share })
+      await h.ok('POST', 'vaultItems', {
+        token: alice.token,
+        body: {
+          id,
+          vaultEntries: [
+            { vaultKey: { id: bob.vault.id }, $op: 'delete' },
+            { vaultKey: { id: carol.vault.id }, $op: 'ignore' },
+          ],
+        },
+      })
+      const now = await h.ok('POST', `vaultItems?${ENTRIES}`, { token: carol.token, body: { id } })
+      assert.deepEqual(
+        now.vaultEntries.map((e: Any) => e.vaultKey.id),
+        [alice.vault.id, carol.vault.id],
+      )
+      assert.deepEqual(
+        (await h.ok('POST', `vaultItems?${ENTRIES}`, { token: bob.token, body: { id } })).vaultEntries,
+        [],
+      )
+
+      // Create on one that exists; an upsert by someone else; a new version with exactly one entry.
+      const version = {
+        type: 'file',
+        meta: { a: 'NULL' },
+        file: { externals: { domain: 'vesmail', externalId: name } },
+      }
+      assert.equal(
+        await h.refused(403, 'POST', 'vaultItems', { token: alice.token, body: { ...version, $op: 'create' } }),
+        'Unauthorized',
+      )
+      await h.refused(403, 'POST', 'vaultItems', { token: bob.token, body: version })
+      const again = {
+        ...version,
+        vaultEntries: [{ vaultKey: { externals: [{ domain: 'vesmail', externalId: bob.email }] }, encData: 'QUJD' }],
+      }
+      assert.deepEqual(await h.ok('POST', 'vaultItems', { token: alice.token, body: again }), { id })
+      const replaced = await h.ok('GET', `vaultItems/${id}?${ENTRIES}`, { token: bob.token })
+      assert.deepEqual([replaced.meta, replaced.vaultEntries.map((e: Any) => e.encData)], [{ a: 'NULL' }, ['QUJD']])
+      assert.deepEqual(
+        await h.ok('POST', 'vaultItems?fields=meta', {
+          token: alice.token,
+          body: { id, meta: { a: 'NULL', x: [1, null] } },
+        }),
+        { id, meta: { a: 'NULL', x: [1, null] } },
+      )
+
+      await h.ok('POST', `vaultItems/${id}`, { token: alice.token, body: { $op: 'delete' } })
+      for (const token of [alice.token, bob.token]) {
+        assert.equal(await h.refused(404, 'POST', 'vaultItems', { token, body: itemByName(name) }), 'NotFound')
+        await h.refused(404, 'GET', `vaultItems/${id}`, { token })
+        await h.refused(404, 'GET', `files/${id}`, { token })
+      }
+      assert.notEqual(await h.item(bob, name, 'mine now', [bob.vault]), id)
+    })
+
+    test('a vault that does not exist, or someone else’s temp key, is 404 to share with', async () => {
+      const [alice, bob] = [await person('alice'), await person('bob')]
+      const newbie = address('newbie')
+      const { body } = h.temp(newbie, [alice.vault])
+      const { id: temp } = await h.ok('POST', 'vaultKeys', { token: alice.token, body })
+      const share = async (token: string, vaultKey: object): Promise<number> => {
+        const item = { type: 'string', file: { externals: [{ domain: 'vesmail', externalId: mail() }] } }
+        return (
+          await h.ask('POST', 'vaultItems', { token, body: { ...item, vaultEntries: [{ vaultKey, encData: 'QUJD' }] } })
+        ).status
+      }
+      assert.equal(await share(alice.token, { id: 9_007_199_254_740_991 }), 404)
+      assert.equal(await share(alice.token, { externals: [{ domain: 'vesmail', externalId: address('nobody') }] }), 404)
+      assert.equal(await share(bob.token, { id: temp }), 404)
+      assert.equal(await share(bob.token, { externals: [{ domain: 'vesmail', externalId: newbie }] }), 404)
+      assert.equal(await share(alice.token, { id: temp }), 200)
+      assert.equal(await share(alice.token, { externals: [{ domain: 'vesmail', externalId: newbie }] }), 200)
+    })
+
+    test('a temp key is found by the sender who made it and by nobody else', async () => {
+      const [alice, bob] = [await person('alice'), await person('bob')]
+      const newbie = address('newbie')
+      const { body } = h.temp(newbie, [alice.vault, alice.primary])
+      const { id } = await h.ok('POST', 'vaultKeys', {
+        token: alice.token,
+        body: { ...body, creator: { id: alice.userId }, appUrl: 'https://x.org/m' },
+      })
+      const fetch = { ...byName(newbie), creator: { id: alice.userId }, user: { email: newbie, $op: 'fetch' } }
+      const mine = await h.ok(
+        'POST',
+        'vaultKeys?fields=id,type,privateKey,appUrl,encSessionToken,vaultItems(id,type,vaultEntries(encData))',
+        { token: alice.token, body: fetch },
+      )
+      assert.deepEqual([mine.id, mine.type, mine.appUrl, 'privateKey' in mine], [id, 'temp', 'https://x.org/m', true])
+      assert.equal(mine.vaultItems[0].vaultEntries.length, 2)
+      // The sender knows its VESkey: a session would be the recipient's.
+      assert.ok(!('encSessionToken' in mine))
+      await h.refused(404, 'POST', 'vaultKeys', { token: bob.token, body: fetch })
+      await h.refused(404, 'POST', 'vaultKeys', { body: fetch })
+      await h.refused(404, 'GET', `vaultKeys/${id}`, { token: bob.token })
+      await h.refused(404, 'GET', `vaultKeys/${id}`)
+      await h.refused(404, 'POST', 'vaultKeys', { token: alice.token, body: { ...fetch, type: 'secondary' } })
+      await h.ok('POST', 'vaultKeys', { token: alice.token, body: { ...fetch, type: 'temp' } })
+      const own = h.temp(newbie, [bob.vault])
+      const second = await h.ok('POST', 'vaultKeys', { token: bob.token, body: own.body })
+      assert.notEqual(second.id, id)
+      assert.equal((await h.ok('POST', 'vaultKeys', { token: bob.token, body: fetch })).id, second.id)
+      // They have a number now, and no keys that log in.
+      assert.deepEqual(
+        (
+          await h.ok('POST', 'users?fields=activeVaultKeys', {
+            token: bob.token,
+            body: { email: newbie, $op: 'fetch' },
+          })
+        ).activeVaultKeys,
+        [],
+      )
+    })
+
+    test('nobody makes a working vault for someone else, nor under someone else’s address or domain', async () => {
+      const [alice, bob] = [await person('alice'), await person('bob')]
+      const vault = (domain: string, externalId: string, more: object = {}) => ({
+        type: 'secondary',
+        ...newKey().pems,
+        externals: [{ domain, externalId }],
+        ...more,
+      })
+      const post = async (body: object): Promise<number> =>
+        (await h.ask('POST', 'vaultKeys', { token: alice.token, body })).status
+      assert.equal(await post(vault('vesmail', bob.email)), 403)
+      assert.equal(await post(vault('vesmail', `${bob.email}!sec`)), 403)
+      assert.equal(await post(vault('vesmail', address('free'))), 403)
+      assert.equal(await post(vault('vesmail', 'anything')), 403)
+      assert.equal(await post(vault('demo', bob.email)), 403)
+      assert.equal(await post(vault('.admin', bob.email)), 403)
+      assert.equal(await post(vault('unregistered', alice.email)), 403)
+      assert.equal(await post(vault('vesmail', alice.email)), 403)
+      assert.equal(await post(vault('vesmail', `${alice.email}!a`, { user: { email: bob.email } })), 403)
+      assert.equal(await post({ ...vault('vesmail', alice.email), type: 'current' }), 403)
+      assert.equal(await post(vault('vesmail', `!${'ab'.repeat(32)}`)), 501)
+      assert.equal(await post(vault('demo', `thing-${alice.userId}`)), 200)
+      assert.equal(await post(vault('x-mine', `thing-${alice.userId}`)), 200)
+      assert.equal(await post(vault('vesmail', `${alice.email}!sec`)), 200)
+      assert.equal(await post(vault('.admin', alice.email)), 200)
+      assert.equal(
+        await post({ ...h.temp(bob.email, []).body, externals: [{ domain: 'vesmail', externalId: alice.email }] }),
+        403,
+      )
+      assert.equal((await h.ask('POST', 'vaultKeys', { body: vault('demo', 'x') })).status, 401)
+    })
+
+    test('profiles and the like named after an address are for its owner to make', async () => {
+      const [alice, bob] = [await person('alice'), await person('bob')]
+      const profile = (externalId: string) => ({
+        type: 'file',
+        meta: { a: 'NULL' },
+        file: { externals: [{ domain: 'vesmail', externalId }] },
+      })
+      for (const name of [`${bob.email}!`, `${bob.email}!p1`, `${bob.email}#p1`])
+        await h.refused(403, 'POST', 'vaultItems', { token: alice.token, body: profile(name) })
+      await h.ok('POST', 'vaultItems', { token: bob.token, body: profile(`${bob.email}!`) })
+      await h.ok('POST', 'vaultItems', { token: bob.token, body: profile(`${bob.email}#p1`) })
+      await h.ok('POST', 'vaultItems', { token: bob.token, body: profile(mail()) })
+      const list = await h.ok(
+        'GET',
+        `vaultItems?domain=vesmail&prefix=${encodeURIComponent(bob.email)}&fields=file(externals(externalId))`,
+        { token: bob.token },
+      )
+      assert.deepEqual(
+        list.vaultItems.map((i: Any) => i.file.externals[0].externalId),
+        [`${bob.email}!`, `${bob.email}#p1`],
+      )
+      const page = await h.ok('GET', `vaultItems?prefix=${encodeURIComponent(bob.email)}&limit=1`, { token: bob.token })
+      assert.equal(page.next, page.vaultItems[0].id)
+      assert.deepEqual(
+        (await h.ok('GET', `vaultItems?prefix=${encodeURIComponent(bob.email)}`, { token: alice.token })).vaultItems,
+        [],
+      )
+    })
+
+    test('administration is granted by an entry for the .admin vault', async () => {
+      const [alice, bob] = [await person('alice'), await person('bob')]
+      const { id: admin } = await h.ok('POST', 'vaultKeys', {
+        token: bob.token,
+        body: { type: 'secondary', ...newKey().pems, externals: [{ domain: '.admin', externalId: bob.email }] },
+      })
+      const id = await h.item(alice, mail(), 'acl', [alice.vault])
+      const change = { id, meta: { a: 'NULL' } }
+      await h.refused(403, 'POST', 'vaultItems', { token: bob.token, body: change })
+      await h.ok('POST', 'vaultItems', {
+        token: alice.token,
+        body: {
+          id,
+          vaultEntries: [{ vaultKey: { externals: [{ domain: '.admin', externalId: bob.email }] }, encData: 'QUJD' }],
+        },
+      })
+      await h.ok('POST', 'vaultItems', { token: bob.token, body: change })
+      await h.ok('POST', 'vaultItems', {
+        token: bob.token,
+        body: { id, vaultEntries: [{ vaultKey: { id: admin }, $op: 'delete' }] },
+      })
+      await h.refused(403, 'POST', 'vaultItems', { token: bob.token, body: change })
+    })
+
+    test('a section vault’s session only reads', async () => {
+      const alice = await person('alice')
+      const made = newKey()
+      const { id } = await h.ok('POST', 'vaultKeys', {
+        token: alice.token,
+        body: {
+          type: 'secondary',
+          ...made.pems,
+          user: { email: alice.email },
+          externals: [{ domain: 'vesmail', externalId: `${alice.email}!sec` }],
+        },
+      })
+      const token = await h.login(withId(made, id))
+      const item = await h.item(alice, mail(), 'x', [alice.vault])
+      assert.equal((await h.ok('GET', `vaultItems/${item}?${ENTRIES}`, { token })).vaultEntries.length, 1)
+      await h.ok('POST', 'vaultItems', { token, body: { id: item } })
+      await h.refused(403, 'POST', 'vaultItems', { token, body: { id: item, $op: 'delete' } })
+      await h.refused(403, 'POST', 'vaultItems', {
+        token,
+        body: { type: 'string', file: { externals: [{ domain: 'vesmail', externalId: mail() }] } },
+      })
+      await h.refused(403, 'POST', 'vaultKeys', { token, body: { id: alice.vault.id, $op: 'delete' } })
+      await h.refused(403, 'POST', 'sessions', { token, body: { $op: 'delete' } })
+      await h.refused(403, 'POST', 'users', { token, body: { id: alice.userId, firstName: 'x' } })
+    })
+
+    test('propagate and rekey: a mail to someone without an account is read after they made one', async () => {
+      const alice = await person('alice')
+      const newbie = address('newbie')
+      const { body, key } = h.temp(newbie, [alice.vault, alice.primary])
+      const value = 'message key'
+      // One request makes item, temp key, its user and its password item, as C sends it.
+      const { id: item } = await h.ok('POST', 'vaultItems', {
+        token: alice.token,
+        body: {
+          type: 'file',
+          meta: { a: 'AES256GCM1K' },
+          file: { externals: [{ domain: 'vesmail', externalId: mail() }] },
+          $op: 'create',
+          vaultEntries: [
+            { vaultKey: { id: alice.vault.id }, encData: sealed(alice.vault.publicKey, Buffer.from(value)) },
+            {
+              vaultKey: { ...body, creator: { id: alice.userId } },
+              encData: sealed(key.publicKey, Buffer.from(value)),
+            },
+          ],
+        },
+      })
+      assert.deepEqual(await h.ok('GET', 'attn', { token: alice.token }), {})
+      const bob = await h.account(newbie)
+      assert.deepEqual(await h.ok('GET', 'attn', { token: bob.token }), {}, 'nothing that Bob can open yet')
+
+      // The sender's client, on attn: told once per session.
+      h.nowMs += 60_000
+      const told = await h.ask('GET', 'me?attn=*', { token: alice.token })
+      const [matter] = told.body.attn.vaultKeys
+      assert.deepEqual(matter, {
+        id: matter.id,
+        type: 'temp',
+        algo: 'ECDH',
+        user: { id: bob.userId },
+        externals: [{ id: matter.externals[0].id, domain: 'vesmail', externalId: newbie }],
+      })
+      assert.ok(!('attn' in (await h.ask('GET', 'me?attn=%2A', { token: alice.token })).body))
+      assert.deepEqual(await h.ok('GET', 'attn', { token: alice.token }), {})
+      const fresh = await h.login(alice.vault)
+      assert.equal((await h.ok('GET', 'attn', { token: fresh })).vaultKeys[0].id, matter.id)
+      const T = await h.ok(
+        'GET',
+        `vaultKeys/${matter.id}?fields=type,algo,privateKey,vaultItems(id,type,vaultEntries(vaultKey(id),encData)),user(id,email,firstName,lastName)`,
+        { token: fresh },
+      )
+      assert.equal(T.user.email, newbie)
+      const veskey = opened(
+        alice.vault,
+        T.vaultItems[0].vaultEntries.find((e: Any) => e.vaultKey.id === alice.vault.id).encData,
+      )
+      assert.equal(veskey, key.veskey.toString())
+      const active = (
+        await h.ok('POST', 'users?fields=activeVaultKeys(id,type,algo,publicKey)', {
+          token: fresh,
+          body: { id: bob.userId, $op: 'fetch' },
+        })
+      ).activeVaultKeys
+      const app = await h.ok('POST', 'vaultKeys?fields=id,type,algo,publicKey', {
+        token: fresh,
+        body: { type: 'secondary', ...byName(newbie) },
+      })
+      await h.ok('POST', 'vaultItems', {
+        token: fresh,
+        body: {
+          id: T.vaultItems[0].id,
+          type: 'password',
+          vaultEntries: [...active, app].map((one) => ({
+            vaultKey: { id: one.id },
+            encData: sealed(one.publicKey, Buffer.from(veskey)),
+          })),
+        },
+      })
+      assert.deepEqual(
+        await h.ok('POST', 'vaultItems', { token: fresh, body: { id: T.vaultItems[0].id, type: 'password' } }),
+        { id: T.vaultItems[0].id },
+      )
+      const third = await h.login(alice.vault)
+      assert.deepEqual(await h.ok('GET', 'attn', { token: third }), {}, 'propagated')
+
+      // The recipient's client, on attn.
+      const rekeying = await h.login(bob.vault)
+      const [own] = (await h.ok('GET', 'attn', { token: rekeying })).vaultKeys
+      assert.equal(own.id, matter.id)
+      const working = await h.ok('POST', 'vaultKeys?fields=id,type,algo,publicKey,externals', {
+        token: rekeying,
+        body: { ...byName(newbie), creator: { id: bob.userId } },
+      })
+      assert.equal(working.id, bob.vault.id)
+      const { vaultEntries } = await h.ok('GET', `vaultKeys/${own.id}?fields=vaultEntries(encData,vaultItem(id))`, {
+        token: rekeying,
+      })
+      assert.deepEqual(
+        vaultEntries.map((e: Any) => e.vaultItem.id),
+        [item],
+      )
+      const got = await h.ok(
+        'GET',
+        `vaultKeys/${own.id}?fields=privateKey,vaultItems(vaultEntries(vaultKey(id),encData))`,
+        { token: rekeying },
+      )
+      assert.equal(
+        opened(bob.vault, got.vaultItems[0].vaultEntries.find((e: Any) => e.vaultKey.id === bob.vault.id).encData),
+        veskey,
+      )
+      const moved = vaultEntries.map((e: Any) => ({
+        vaultItem: { id: e.vaultItem.id },
+        encData: sealed(bob.vault.publicKey, Buffer.from(opened(key as Any, e.encData))),
+      }))
+      await h.ok('POST', 'vaultKeys', {
+        token: rekeying,
+        body: { id: working.id, vaultEntries: [...moved, { vaultItem: { id: item }, $op: 'ignore' }] },
+      })
+
+      const read = await h.ok('GET', `vaultItems/${item}?${ENTRIES}`, { token: rekeying })
+      assert.deepEqual(
+        read.vaultEntries.map((e: Any) => e.vaultKey.id),
+        [alice.vault.id, bob.vault.id],
+      )
+      assert.equal(opened(bob.vault, read.vaultEntries[1].encData), value)
+      await h.refused(404, 'GET', `vaultKeys/${own.id}`, { token: rekeying })
+      assert.deepEqual(await h.ok('GET', 'attn', { token: await h.login(bob.vault) }), {})
+    })
+
+    test('X-VESmail-Xchg: the recipient rekeys with the header’s VESkey, and someone else cannot', async () => {
+      const [alice, mallory] = [await person('alice'), await person('mallory')]
+      const newbie = address('newbie')
+      const { body, key } = h.temp(newbie, [alice.vault])
+      const { id: T } = await h.ok('POST', 'vaultKeys', { token: alice.token, body })
+      const item = await h.item(alice, mail(), 'k', [alice.vault, { id: T, publicKey: key.publicKey }])
+      const bob = await h.account(newbie)
+      const asked = await h.ok('POST', 'vaultKeys?fields=id,type', {
+        token: bob.token,
+        body: { id: T, creator: { id: bob.userId }, $op: 'fetch' },
+      })
+      assert.deepEqual(asked, { id: T, type: 'temp' })
+      await h.refused(404, 'POST', 'vaultKeys', {
+        token: mallory.token,
+        body: { id: T, creator: { id: mallory.userId }, $op: 'fetch' },
+      })
+      const move = (to: number) => ({
+        id: to,
+        vaultEntries: [{ vaultItem: { id: item }, encData: sealed(bob.vault.publicKey, Buffer.from('k')) }],
+      })
+      await h.refused(403, 'POST', 'vaultKeys', { token: mallory.token, body: move(bob.vault.id) })
+      await h.refused(403, 'POST', 'vaultKeys', { token: mallory.token, body: move(mallory.vault.id) })
+      await h.refused(404, 'POST', 'vaultKeys', {
+        token: bob.token,
+        body: { id: bob.vault.id, vaultEntries: [{ vaultItem: { id: 9e15 }, encData: 'QUJD' }] },
+      })
+      // For a key without externals the primary keys are posted through the user.
+      await h.refused(403, 'POST', 'users', {
+        token: mallory.token,
+        body: { id: bob.userId, vaultKeys: [move(bob.primary.id)] },
+      })
+      await h.ok('POST', 'users', {
+        token: bob.token,
+        body: { id: bob.userId, vaultKeys: [{ ...move(bob.primary.id) }] },
+      })
+      await h.refused(404, 'GET', `vaultKeys/${T}`, { token: bob.token })
+    })
+
+    test('an item’s other entries and a key’s password item stay with who may write them', async () => {
+      const [alice, mallory] = [await person('alice'), await person('mallory')]
+      const got = await h.ok('GET', `vaultKeys/${alice.vault.id}?fields=vaultItems(id)`, { token: alice.token })
+      const password = got.vaultItems[0].id
+      const entry = { vaultKey: { id: mallory.vault.id }, encData: 'QUJD' }
+      await h.refused(403, 'POST', 'vaultItems', {
+        token: mallory.token,
+        body: { id: password, type: 'password', vaultEntries: [entry] },
+      })
+      await h.refused(403, 'POST', 'vaultItems', {
+        token: mallory.token,
+        body: { type: 'password', vaultKey: { id: alice.vault.id }, vaultEntries: [entry] },
+      })
+      await h.refused(403, 'POST', 'vaultKeys', {
+        token: mallory.token,
+        body: { id: alice.vault.id, vaultItems: [{ type: 'password', vaultEntries: [entry] }] },
+      })
+      await h.refused(403, 'POST', 'vaultKeys', { token: mallory.token, body: { id: alice.vault.id, $op: 'delete' } })
+      await h.refused(403, 'POST', 'vaultItems', { token: alice.token, body: { id: password, $op: 'delete' } })
+      assert.ok(
+        !(
+          'vaultItems' in
+          (await h.ok('GET', `vaultKeys/${alice.vault.id}?fields=vaultItems(id),vaultEntries(id)`, {
+            token: mallory.token,
+          }))
+        ),
+      )
+      await h.ok('POST', 'vaultKeys', {
+        token: alice.token,
+        body: {
+          id: alice.vault.id,
+          vaultItems: [{ type: 'password', vaultEntries: [{ vaultKey: { id: alice.primary.id }, encData: 'QUJE' }] }],
+        },
+      })
+    })
+
+    test('the propagation key is its owner’s alone', async () => {
+      const [alice, bob] = [await person('alice'), await person('bob')]
+      const { id } = await h.ok('POST', 'vaultKeys', {
+        token: alice.token,
+        body: { type: 'secondary', ...newKey().pems, externals: [{ domain: '.propagate', externalId: alice.email }] },
+      })
+      assert.equal(
+        (await h.ok('POST', 'vaultKeys', { token: alice.token, body: byName(alice.email, '.propagate') })).id,
+        id,
+      )
+      await h.refused(404, 'POST', 'vaultKeys', { token: bob.token, body: byName(alice.email, '.propagate') })
+      await h.refused(404, 'POST', 'vaultKeys', { body: byName(alice.email, '.propagate') })
+    })
+
+    test('verify tokens read their one item and nothing else', async () => {
+      const [alice, bob] = [await person('alice'), await person('bob')]
+      const id = await h.item(alice, mail(), 'x', [alice.vault])
+      const other = await h.item(alice, mail(), 'x', [alice.vault])
+      const { verifyToken } = await h.ok('GET', `files/${id}?fields=verifyToken`, { token: alice.token })
+      assert.equal(
+        typeof (await h.ok('GET', `vaultItems/${id}?fields=verifyToken`, { token: alice.token })).verifyToken,
+        'string',
+      )
+      for (const what of ['files', 'vaultItems'])
+        assert.ok(!('verifyToken' in (await h.ok('GET', `${what}/${id}?fields=verifyToken`, { token: bob.token }))))
+      for (const token of [verifyToken, `vaultItem.${id}.${verifyToken}`]) {
+        assert.ok(token.length <= 79 + 30)
+        const seen = await h.ok('GET', `vaultItems/${id}?fields=type,file(creator(id,email)),vaultEntries(encData)`, {
+          token,
+        })
+        assert.deepEqual([seen.id, seen.file.creator.email, 'vaultEntries' in seen], [id, alice.email, false])
+        await h.refused(403, 'GET', `vaultItems/${other}`, { token })
+        await h.refused(403, 'GET', 'me', { token })
+        await h.refused(403, 'POST', 'vaultItems', { token, body: { id, $op: 'delete' } })
+      }
+      await h.refused(401, 'GET', `vaultItems/${id}`, { token: `vaultItem.${other}.${verifyToken}` })
+      h.nowMs += 31 * 86_400_000
+      await h.refused(401, 'GET', `vaultItems/${id}`, { token: verifyToken })
+    })
+
+    test('rotation: the new key takes over when it holds everything, and may be given up before', async () => {
+      const alice = await person('alice')
+      const items: number[] = []
+      for (let n = 0; n < 5; n++) items.push(await h.item(alice, mail(), `k${n}`, [alice.vault]))
+      const pending = async () => {
+        const made = newKey()
+        const password = {
+          type: 'password',
+          vaultEntries: [{ vaultKey: { id: alice.primary.id }, encData: sealed(alice.primary.publicKey, made.veskey) }],
+        }
+        const { id } = await h.ok('POST', 'vaultKeys', {
+          token: alice.token,
+          body: { type: 'pending', ...made.pems, vaultItems: [password] },
+        })
+        return withId(made, id)
+      }
+      const abandoned = await pending()
+      await h.ok('POST', `vaultKeys/${abandoned.id}`, { token: alice.token, body: { $op: 'delete' } })
+      const next = await pending()
+      const finish = { id: next.id, type: 'secondary', replaces: { id: alice.vault.id } }
+      await h.refused(403, 'POST', 'vaultKeys', { token: alice.token, body: finish })
+      let after = 0
+      for (;;) {
+        const { vaultEntries } = await h.ok(
+          'GET',
+          `vaultKeys/${alice.vault.id}?fields=vaultEntries(id,encData,vaultItem(id))[${after}+2]`,
+          { token: alice.token },
+        )
+        if (vaultEntries.length === 0) break
+        assert.ok(vaultEntries.length <= 2)
+        after = vaultEntries.at(-1).id
+        await h.ok('POST', 'vaultKeys', {
+          token: alice.token,
+          body: {
+            id: next.id,
+            vaultEntries: vaultEntries.map((e: Any) => ({
+              vaultItem: e.vaultItem,
+              encData: sealed(next.publicKey, Buffer.from(opened(alice.vault, e.encData))),
+            })),
+          },
+        })
+      }
+      await h.refused(403, 'POST', 'vaultKeys', { token: alice.token, body: { ...finish, type: 'current' } })
+      await h.ok('POST', 'vaultKeys', { token: alice.token, body: finish })
+      assert.equal((await h.ok('POST', 'vaultKeys', { body: byName(alice.email) })).id, next.id)
+      await h.refused(401, 'GET', 'me', { token: alice.token })
+      await h.refused(404, 'GET', `vaultKeys/${alice.vault.id}`)
+      const token = await h.login(next)
+      for (const [n, id] of items.entries()) {
+        const { vaultEntries } = await h.ok('GET', `vaultItems/${id}?${ENTRIES}`, { token })
+        assert.deepEqual(
+          vaultEntries.map((e: Any) => opened(next, e.encData)),
+          [`k${n}`],
+        )
+      }
+    })
+
+    test('two at once create the same item: one wins, the other gets 403 and finds the winner’s', async () => {
+      const [alice, bob] = [await person('alice'), await person('bob')]
+      const name = mail()
+      const create = (who: TestAccount) =>
+        h.ask('POST', 'vaultItems', {
+          token: who.token,
+          body: {
+            type: 'file',
+            $op: 'create',
+            meta: { a: 'NULL' },
+            file: { externals: [{ domain: 'vesmail', externalId: name }] },
+            vaultEntries: [{ vaultKey: { id: who.vault.id }, encData: 'QUJD' }],
+          },
+        })
+      const answers = await Promise.all([alice, bob, alice, bob, alice].map(create))
+      assert.deepEqual(answers.map((one) => one.status).sort(), [200, 403, 403, 403, 403])
+      const winner = answers.find((one) => one.status === 200)!.body.result.id
+      assert.equal((await h.ok('POST', 'vaultItems', { token: bob.token, body: itemByName(name) })).id, winner)
+      // And many first mails to one stranger at once all go out.
+      const newbie = address('newbie')
+      const temps = await Promise.all(
+        [1, 2, 3, 4].map(() =>
+          h.ask('POST', 'vaultKeys', { token: alice.token, body: h.temp(newbie, [alice.vault]).body }),
+        ),
+      )
+      assert.deepEqual(
+        temps.map((one) => one.status),
+        [200, 200, 200, 200],
+      )
+    })
+
+    test('a refused request leaves nothing behind', async () => {
+      const alice = await person('alice')
+      const [name, newbie] = [mail(), address('newbie')]
+      const { body } = h.temp(newbie, [alice.vault])
+      await h.refused(404, 'POST', 'vaultItems', {
+        token: alice.token,
+        body: {
+          type: 'string',
+          file: { externals: [{ domain: 'vesmail', externalId: name }] },
+          vaultEntries: [
+            { vaultKey: body, encData: 'QUJD' },
+            { vaultKey: { id: 9e15 }, encData: 'QUJD' },
+          ],
+        },
+      })
+      await h.refused(404, 'POST', 'vaultItems', { token: alice.token, body: itemByName(name) })
+      await h.refused(404, 'POST', 'users', { token: alice.token, body: { email: newbie, $op: 'fetch' } })
+      await h.refused(404, 'POST', 'vaultKeys', { token: alice.token, body: byName(newbie) })
+    })
+
+    test('users: looked up by number or address, changed by themselves', async () => {
+      const [alice, bob] = [await person('alice'), await person('bob')]
+      await h.ok('POST', 'users', { token: bob.token, body: { id: bob.userId, firstName: 'Bob', lastName: 'Ω' } })
+      const seen = await h.ok('GET', `users/${bob.userId}`, { token: alice.token })
+      assert.deepEqual(seen, { id: bob.userId, email: bob.email, firstName: 'Bob', lastName: 'Ω' })
+      assert.equal(
+        (await h.ok('POST', 'users', { token: alice.token, body: { email: bob.email.toUpperCase(), $op: 'fetch' } }))
+          .id,
+        bob.userId,
+      )
+      const stranger = await h.ok(
+        'POST',
+        'users?fields=id,email,firstName,currentVaultKey(id,privateKey,encSessionToken)',
+        { body: { email: bob.email, $op: 'fetch' } },
+      )
+      assert.deepEqual(Object.keys(stranger).sort(), ['currentVaultKey', 'id'])
+      assert.deepEqual(Object.keys(stranger.currentVaultKey).sort(), ['encSessionToken', 'id', 'privateKey'])
+      await h.refused(403, 'POST', 'users', { token: alice.token, body: { id: bob.userId, firstName: 'x' } })
+      await h.refused(404, 'POST', 'users', { token: alice.token, body: { email: address('nobody'), $op: 'fetch' } })
+      await h.refused(404, 'GET', `users/${9e15}`, { token: alice.token })
+      await h.refused(403, 'POST', 'accounts', { token: alice.token, body: { email: address('x'), vaultKeys: [] } })
+      await h.refused(403, 'POST', 'accounts', {
+        token: ADMIN_TOKEN,
+        body: {
+          email: alice.email,
+          vaultKeys: [
+            { type: 'current', ...newKey().pems },
+            { type: 'secondary', ...newKey().pems, externals: [{ domain: 'vesmail', externalId: alice.email }] },
+          ],
+        },
+      })
+    })
+  })
+}

@@ -11,10 +11,14 @@ import { segmentsOf } from './outgoing.ts'
 import { imapReply } from './reply.ts'
 import type { Work, WorkHost } from './work.ts'
 
-interface SealedMessage {
+interface Message {
   readonly begin: MessageStart
+  readonly sealer: Transform
   readonly sealed: Buffer[]
   octets: number
+  /** All of it was given to the sealer. */
+  ended: boolean
+  done: boolean
 }
 
 export class AppendWork implements Work {
@@ -22,10 +26,7 @@ export class AppendWork implements Work {
   readonly wantsUpstream = true
   readonly #host: WorkHost
   readonly #tag: string
-  readonly #messages: SealedMessage[] = []
-  #sealer: Transform | null = null
-  #ended = false
-  #sealing = false
+  readonly #messages: Message[] = []
   /** What follows the last message; null while the command is not complete. */
   #after: Buffer | null = null
   #failure: GatewayError | null = null
@@ -43,7 +44,7 @@ export class AppendWork implements Work {
 
   /** May more octets of the message come from the client? */
   get wantsClient(): boolean {
-    return this.#sealer === null || this.#sealer.wants || this.#failure !== null
+    return this.#failure !== null || this.#messages.at(-1)?.sealer.wants !== false
   }
 
   /** Sealed and not yet sent. */
@@ -56,19 +57,17 @@ export class AppendWork implements Work {
   }
 
   message(begin: MessageStart): void {
-    this.#messages.push({ begin, sealed: [], octets: 0 })
-    this.#ended = false
-    this.#sealing = true
-    this.#sealer = this.#host.transforms.sealer(begin.literal.octets)
+    const sealer = this.#host.transforms.sealer(begin.literal.octets)
+    this.#messages.push({ begin, sealer, sealed: [], octets: 0, ended: false, done: false })
   }
 
   octets(bytes: Buffer, last: boolean): void {
-    const sealer = this.#sealer
-    if (sealer === null || this.#failure !== null) return
-    if (bytes.length > 0) this.#run(() => sealer.push(bytes))
+    const message = this.#messages.at(-1)
+    if (message === undefined) return
+    if (bytes.length > 0) this.#run(message, () => message.sealer.push(bytes))
     if (!last) return
-    this.#ended = true
-    this.#run(() => sealer.end())
+    message.ended = true
+    this.#run(message, () => message.sealer.end())
   }
 
   /** The command is complete; `after` ends it. */
@@ -116,19 +115,16 @@ export class AppendWork implements Work {
     this.#messages.length = 0
   }
 
-  #run(step: () => TransformAction[]): void {
+  #run(message: Message, step: () => TransformAction[]): void {
     if (this.#failure !== null || this.#over) return
     try {
-      for (const action of step()) this.#perform(action)
+      for (const action of step()) this.#perform(message, action)
     } catch (error) {
       this.#fail(asGatewayError(error))
     }
   }
 
-  #perform(action: TransformAction): void {
-    const sealer = this.#sealer
-    const message = this.#messages.at(-1)
-    if (sealer === null || message === undefined) return
+  #perform(message: Message, action: TransformAction): void {
     switch (action.do) {
       case 'write':
         message.sealed.push(action.bytes)
@@ -136,7 +132,7 @@ export class AppendWork implements Work {
         break
       case 'ask': {
         const answered = (answer: unknown): void => {
-          this.#run(() => sealer.answer(action.id, answer))
+          this.#run(message, () => message.sealer.answer(action.id, answer))
           this.#go()
         }
         const refused = (error: GatewayError): void => this.#fail(error)
@@ -148,16 +144,14 @@ export class AppendWork implements Work {
         break
       }
       case 'done':
-        if (!this.#ended) throw new GatewayError('INTERNAL', { reason: 'sealed before its end' })
-        this.#sealing = false
+        if (!message.ended) throw new GatewayError('INTERNAL', { reason: 'sealed before its end' })
+        message.done = true
     }
   }
 
   #fail(error: GatewayError): void {
     this.#failure ??= error
     this.#host.out.log('warn', 'message not sealed', { code: error.code, command: 'APPEND' })
-    this.#sealer = null
-    this.#sealing = false
     this.#messages.length = 0
     this.#go()
   }
@@ -168,7 +162,7 @@ export class AppendWork implements Work {
       this.#end(Buffer.from(`${imapReply(this.#tag, this.#failure)}\r\n`))
       return
     }
-    if (this.#sealing) return
+    if (!this.#messages.every(({ done }) => done)) return
     this.#send(this.#after)
   }
 

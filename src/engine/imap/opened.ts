@@ -5,9 +5,12 @@
 import { asGatewayError, GatewayError } from '../../base/errors.ts'
 import type { Asking } from '../asking.ts'
 import type { Transform, TransformAction } from '../transform.ts'
-import { type MessageView, StructureScanner } from './view/scanner.ts'
+import type { MessageView } from './view/message-view.ts'
+import { StructureScanner } from './view/scanner.ts'
+import { ServedOctets } from './view/served-octets.ts'
 
 export interface Opened {
+  /** As the server would serve the message in plain. */
   readonly content: Buffer
   readonly view: MessageView
 }
@@ -19,6 +22,7 @@ export class Opening {
   readonly #limitOctets: number
   readonly #done: (result: Opened | GatewayError) => void
   readonly #scanner = new StructureScanner()
+  readonly #served = new ServedOctets()
   readonly #chunks: Buffer[] = []
   #octets = 0
   #over = false
@@ -61,10 +65,7 @@ export class Opening {
     if (this.#over) return
     switch (action.do) {
       case 'write':
-        this.#octets += action.bytes.length
-        if (this.#octets > this.#limitOctets) throw new GatewayError('BUFFER_EXCEEDED', { octets: this.#octets })
-        this.#chunks.push(action.bytes)
-        this.#scanner.push(action.bytes)
+        for (const bytes of this.#served.push(action.bytes)) this.#keep(bytes)
         break
       case 'ask': {
         const answered = (answer: unknown): void => this.#run(() => this.#transform.answer(action.id, answer))
@@ -75,11 +76,19 @@ export class Opening {
         break
       }
       case 'done': {
+        for (const bytes of this.#served.end()) this.#keep(bytes)
         this.#over = true
         const view = this.#scanner.end()
         this.#done({ content: Buffer.concat(this.#chunks), view })
       }
     }
+  }
+
+  #keep(bytes: Buffer): void {
+    this.#octets += bytes.length
+    if (this.#octets > this.#limitOctets) throw new GatewayError('BUFFER_EXCEEDED', { octets: this.#octets })
+    this.#chunks.push(bytes)
+    this.#scanner.push(bytes)
   }
 
   #fail(error: GatewayError): void {

@@ -27,6 +27,7 @@ export class SealedAnswer {
   #sequence = 0
   #opening: Opening | null = null
   #opened: Opened | GatewayError | null
+  #gone = false
   #over = false
 
   constructor(
@@ -93,10 +94,7 @@ export class SealedAnswer {
     if (tag === this.#contentTag) {
       this.#contentTag = null
       // No answer: expunged by somebody else. Then there is nothing to tell, as the server itself would not.
-      if (this.#opening === null && this.#opened === null) {
-        this.#finish(null)
-        return
-      }
+      if (this.#opening === null && this.#opened === null) this.#gone = true
     } else if (tag === this.#patternTag) this.#patternTag = null
     this.#settle()
   }
@@ -160,6 +158,10 @@ export class SealedAnswer {
   /** Goes on as far as what is there allows. */
   #settle(): void {
     const opened = this.#opened
+    if (this.#gone && this.#contentTag === null && this.#patternTag === null) {
+      this.#finish(null)
+      return
+    }
     if (this.#over || opened === null || this.#contentTag !== null || this.#patternTag !== null) return
     if (!this.#patternAsked) {
       const { items } = this.#fetch

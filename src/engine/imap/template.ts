@@ -43,18 +43,10 @@ export function match(answer: FetchAnswer, bytes: Buffer, items: readonly FetchI
   })
 }
 
-/** Label of a content item in an answer, origin included: `BODY[1]<0>`. @param pattern what the server wrote */
-function label(item: ContentItem, pattern: string | null): string {
-  if (item.kind !== 'section') return pattern ?? printItem(item)
-  if (item.name !== 'BODY') return item.name
-  const name = pattern?.slice(0, pattern.lastIndexOf(']') + 1) ?? `BODY[${printSection(item.section)}]`
-  return item.partial === null ? name : `${name}<${item.partial.start}>`
-}
-
 /**
  * The answer for the client.
  * @param number  sequence number as of now
- * @param value   of a content item, as it stands behind the label; null leaves the item out
+ * @param value   of a content item: name and value as they stand in the answer; null leaves the item out
  * @returns null when nothing but the UID would be left that nobody asked for
  */
 export function render(
@@ -65,9 +57,8 @@ export function render(
   value: (item: ContentItem) => Buffer | null,
 ): Buffer | null {
   const out: Buffer[] = []
-  const add = (...parts: (Buffer | string)[]): void => {
-    out.push(Buffer.from(out.length === 0 ? `* ${number} FETCH (` : ' '))
-    for (const part of parts) out.push(typeof part === 'string' ? Buffer.from(part, 'latin1') : part)
+  const add = (octets: Buffer): void => {
+    out.push(Buffer.from(out.length === 0 ? `* ${number} FETCH (` : ' '), octets)
   }
   let left = 0
   const matched = match(answer, bytes, items)
@@ -83,7 +74,7 @@ export function render(
     const octets = value(item)
     if (octets === null) return
     left++
-    add(label(item, bytes.toString('latin1', each.label[0], each.label[1])), ' ', octets)
+    add(octets)
   })
   // A server that says nothing about a section which the sealed message lacks: the opened one may have it.
   for (const item of items) {
@@ -91,7 +82,7 @@ export function render(
     const octets = value(item)
     if (octets === null) continue
     left++
-    add(label(item, null), ' ', octets)
+    add(octets)
   }
   const uidAsked = items.some((item) => item.kind === 'attribute' && item.text === 'UID')
   if (left === 0 && !(uidAsked && out.length > 0)) return null

@@ -26,7 +26,10 @@ function read(framer: Framer, chunks: Buffer[]): string[] {
         if (!piece.last) continue
         out.push(`octets ${octets}`)
         octets = ''
-      } else out.push(`${piece.is} ${piece.bytes.toString('latin1')}${piece.literal ? piece.literal.octets : ''}`)
+      } else
+        out.push(
+          `${piece.is} ${piece.bytes.toString('latin1')}${piece.is === 'line' && piece.literal ? piece.literal.octets : ''}`,
+        )
     }
   }
   return out

@@ -94,15 +94,13 @@ function stderrLog(): Log {
 
 async function serve(options: ServeOptions): Promise<void> {
   const served = await serveRepository(options, stderrLog())
-  let stopping = false
-  const stop = (): void => {
-    if (stopping) return
-    stopping = true
-    void served.close().then(() => process.exit(0))
-  }
-  process.once('SIGTERM', stop)
-  process.once('SIGINT', stop)
+  const stopped = new Promise<void>((resolve) => {
+    process.once('SIGTERM', resolve)
+    process.once('SIGINT', resolve)
+  })
   process.stdout.write(`ready ${served.url}\n`)
+  await stopped
+  await served.close()
 }
 
 const list = (value: string, before: readonly string[] = []): readonly string[] => [...before, value]

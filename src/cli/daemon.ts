@@ -12,6 +12,7 @@ import { asGatewayError, GatewayError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import { Guard } from '../guard/guard.ts'
 import { systemdNotify } from '../guard/notify.ts'
+import { prepareCertificate } from '../workers/compose.ts'
 import { logOf, type OpenLog } from '../workers/log.ts'
 import { UsageError } from './exit.ts'
 import { RepositoryCompanion } from './repository-companion.ts'
@@ -57,6 +58,7 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
     const config = programConfig(options.debug === true ? debugging(file) : file)
     log = logOf(config, { pid: process.pid })
     const workers = options.guard ?? config['workers.count']
+    prepareCertificate(file)
     process.exitCode = workers > 0 ? await guarded(options, workers, log) : await single(options, log)
     log.flush()
     // Keep-alive connections of libraries shall not hold the process.

@@ -44,6 +44,7 @@ export interface Companion {
 export type GuardEnd = { readonly exitCode: 0 | 67 }
 
 const TICK_MS = 500
+const DRAINED_POLL_MS = 5
 const PING_MS = 1000
 /** Workers have all said goodbye by then, or are killed. SIGTERM ends all in 5 s. */
 const FORCED_MS = 3500
@@ -244,11 +245,12 @@ export class Guard {
     const reading = this.#generations.get(generation) ?? this.#reading
     const child = cluster.fork({ VESMAIL_WORKER: String(worker) })
     this.#processes.set(worker, child)
-    this.#log.write('info', 'worker started', { worker, generation, pid: child.process.pid ?? null })
+    this.#log.write('info', 'worker started', { worker, generation, workerPid: child.process.pid ?? null })
     child.on('message', (message: ToGuard) => this.#message(worker, message))
     child.on('error', (error) => this.#log.write('warn', 'worker channel', { worker, reason: error.message }))
     child.on('disconnect', () => this.#dispatcher.disconnected(worker))
     child.on('exit', (code, signal) => {
+      whenDrained(child, () => this.#dispatcher.disconnected(worker))
       this.#log.write('info', 'worker ended', { worker, code, signal })
       this.#processes.delete(worker)
       this.#metrics.gone(worker)
@@ -360,6 +362,21 @@ class SocketConnection implements Connection {
   close(): void {
     // Never end(): that would say goodbye on the worker's copy, too.
     this.socket.destroy()
+  }
+}
+
+/**
+ * Runs when everything that a dead worker had said was heard. 'exit' alone does not tell: acknowledgements may still
+ * be in the pipe. Nor is 'disconnect' enough: Node does not emit it while a handle that was sent is unacknowledged,
+ * which is just the case that matters; but `connected` is false as soon as the pipe's end was read.
+ */
+function whenDrained(child: ClusterWorker, run: () => void): void {
+  if (child.isConnected()) setTimeout(() => whenDrained(child, run), DRAINED_POLL_MS)
+  else {
+    // Node also forgets to take such a worker off its list.
+    if (cluster.workers !== undefined) delete cluster.workers[child.id]
+    // Messages that were read are emitted in the next tick.
+    setImmediate(run)
   }
 }
 

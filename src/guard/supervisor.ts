@@ -51,6 +51,7 @@ interface Worker {
   state: WorkerState
   sinceMs: number
   aliveMs: number
+  isForced: boolean
 }
 
 interface Slot {
@@ -152,7 +153,15 @@ export class Supervisor {
   #fork(slot: number): Worker {
     const id = this.#nextWorker++
     const nowMs = this.#nowMs
-    const worker: Worker = { id, slot, generation: this.#newest, state: 'starting', sinceMs: nowMs, aliveMs: nowMs }
+    const worker: Worker = {
+      id,
+      slot,
+      generation: this.#newest,
+      state: 'starting',
+      sinceMs: nowMs,
+      aliveMs: nowMs,
+      isForced: false,
+    }
     this.#workers.set(id, worker)
     const entry = this.#slots[slot]
     if (entry !== undefined) entry.dueMs = null
@@ -290,6 +299,8 @@ export class Supervisor {
     const draining = this.#of('draining').sort((a, b) => a.id - b.id)
     const surplus = draining.length - MAX_DRAINING_PER_SLOT * Math.max(1, this.#slots.length)
     for (const old of draining.slice(0, Math.max(0, surplus))) {
+      if (old.isForced) continue
+      old.isForced = true
       this.#actions.push({ do: 'drain', worker: old.id, forced: true })
     }
   }
@@ -330,7 +341,7 @@ export class Supervisor {
       const limit = this.#state === 'forced' ? forcedMs : drainMs
       if (worker.state === 'draining' && age > limit) this.#kill(worker, 'drain')
       else if (worker.state === 'starting' && age > startMs) this.#kill(worker, 'start')
-      else if (worker.state === 'ready' && nowMs - worker.aliveMs > hangMs) this.#kill(worker, 'hang')
+      else if (worker.state !== 'starting' && nowMs - worker.aliveMs > hangMs) this.#kill(worker, 'hang')
     }
     if (this.#state !== 'running') return
     for (const [i, slot] of this.#slots.entries()) {

@@ -6,12 +6,12 @@ import { readFileSync } from 'node:fs'
 import { availableParallelism, hostname } from 'node:os'
 import { join } from 'node:path'
 import type { ConfigFile, Service } from '../base/config/config-file.ts'
-import { isSet, programConfig } from '../base/config/merge.ts'
+import { daemonConfig, isSet, programConfig } from '../base/config/merge.ts'
 import type { Config } from '../base/config/options.ts'
 import type { Log } from '../base/log.ts'
 import type { BatchJob, BatchResult } from '../engine/seal/batch.ts'
 import type { Session, SessionStart } from '../engine/session.ts'
-import { ownCertificate } from '../net/certificates.ts'
+import { type CertificateFiles, ownCertificate } from '../net/certificates.ts'
 import { upstreamTls } from '../net/tls.ts'
 import { VesClient } from '../ves/client/ves-client.ts'
 import { CertificateStore } from './certificate-store.ts'
@@ -53,6 +53,7 @@ export function compose({ file, log, ticketKeys, workers, session }: ComposeOpti
   const pool = new ThreadPool({ threads, log })
   const metrics = new Metrics(() => pool.metrics)
   const ves = new VesClient({ ...vesOptions(file, log), keys: pool })
+  let own: CertificateFiles | null = null
   const upstreams = new Map<string | null, ReturnType<typeof upstreamTls>>()
   return {
     listenerParts: {
@@ -62,7 +63,10 @@ export function compose({ file, log, ticketKeys, workers, session }: ComposeOpti
         upstreams.set(caBundle, known)
         return known
       },
-      ownCertificate: () => ownCertificate(stateDirectory(config), hostname(), Date.now()),
+      ownCertificate: () => {
+        own ??= ownCertificate(stateDirectory(config), hostname(), Date.now())
+        return own
+      },
     },
     login: new Login({ ves, domain: config['ves.domain'], openBearer: null, override }),
     batch: (job, signal) => pool.batch(job, signal),
@@ -75,6 +79,15 @@ export function compose({ file, log, ticketKeys, workers, session }: ComposeOpti
       await pool.close()
     },
   }
+}
+
+/** Makes our own certificate where one is needed: once, before several workers would make one each. */
+export function prepareCertificate(file: ConfigFile): void {
+  const needed = file.daemons.some((entry) => {
+    const config = daemonConfig(file, entry)
+    return config['tls.level'] !== 'none' && config['tls.cert'] === null && config['tls.pkey'] === null
+  })
+  if (needed) ownCertificate(stateDirectory(programConfig(file)), hostname(), Date.now())
 }
 
 export function stateDirectory(config: Config): string {

@@ -1,0 +1,191 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { test } from 'node:test'
+import { GuardStage, isAlive, LineClient } from './stage.ts'
+
+const greeted = async (client: LineClient): Promise<number> => {
+  const line = await client.line()
+  assert.match(line, /^220 \d+$/)
+  return Number(line.slice(4))
+}
+
+test('both workers serve; one that is killed is replaced, and its sibling’s sessions live on', async (t) => {
+  const stage = await GuardStage.start(t)
+  const clients = Array.from({ length: 4 }, () => new LineClient(stage.port))
+  const pids = await Promise.all(clients.map(greeted))
+  assert.deepEqual(new Set(pids), new Set(stage.workerPids()))
+  const victim = pids[0]!
+  process.kill(victim, 'SIGKILL')
+  await stage.logged('worker died')
+  await stage.logged('worker started', (line) => !pids.includes(Number(line.workerPid)))
+  for (const [i, client] of clients.entries()) {
+    if (pids[i] === victim) assert.notEqual(await client.line(), '250 x')
+    else assert.equal(await client.ask('x'), '250 x')
+  }
+})
+
+test('all workers killed at once: clients that come then are served when a worker is there again', async (t) => {
+  const stage = await GuardStage.start(t)
+  const before = stage.workerPids()
+  for (const pid of before) process.kill(pid, 'SIGKILL')
+  const clients = Array.from({ length: 20 }, () => new LineClient(stage.port))
+  const pids = await Promise.all(clients.map(greeted))
+  for (const pid of pids) assert.ok(!before.includes(pid))
+  for (const client of clients) assert.equal(await client.ask('QUIT'), '221 bye')
+})
+
+test('three reloads under load: nobody is refused, left hanging, or cut without a word', async (t) => {
+  const stage = await GuardStage.start(t)
+  const outcomes = new Map<string, number>()
+  let isOver = false
+  const user = async (): Promise<void> => {
+    while (!isOver) {
+      const client = new LineClient(stage.port)
+      const greeting = (await client.line()).slice(0, 3)
+      // A worker that was told to go may take leave instead of an answer.
+      const answer = greeting === '220' ? (await client.ask('QUIT')).slice(0, 3) : ''
+      client.close()
+      const outcome = `${greeting} ${answer === '421' ? '221' : answer}`
+      outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1)
+    }
+  }
+  const users = Array.from({ length: 20 }, user)
+  for (let generation = 2; generation <= 4; generation++) {
+    stage.signal('SIGHUP')
+    await stage.logged('reloaded', (line) => line.generation === generation)
+  }
+  isOver = true
+  await Promise.all(users)
+  assert.deepEqual([...outcomes.keys()], ['220 221'])
+  assert.ok(outcomes.get('220 221')! > 100)
+})
+
+test('idle sessions are told when their worker is replaced, and reach a new one at once', async (t) => {
+  const stage = await GuardStage.start(t)
+  const client = new LineClient(stage.port)
+  const pid = await greeted(client)
+  stage.signal('SIGHUP')
+  assert.equal(await client.line(), '421 bye')
+  assert.equal(await client.line(), 'closed')
+  assert.notEqual(await greeted(new LineClient(stage.port)), pid)
+})
+
+test('a reload with a bad configuration changes nothing and says why', async (t) => {
+  const stage = await GuardStage.start(t)
+  stage.configure({ '*': { maxbuf: 'big' } })
+  stage.signal('SIGHUP')
+  const line = await stage.logged('reload failed')
+  assert.match(String(line.reason), /vesmail\.conf:1:\d+: \*\.maxbuf: expected a whole number/)
+  const again = stage.lines.length
+  stage.configure({
+    daemons: [{ server: 'smtp', host: '127.0.0.1', port: stage.port, tls: { level: 'high', cert: '/none' } }],
+  })
+  stage.signal('SIGHUP')
+  const second = await stage.logged('reload failed', () => true, again)
+  assert.equal(second.kept, 1)
+  assert.ok(stage.workerPids().includes(await greeted(new LineClient(stage.port))))
+  assert.ok(stage.workerPids().slice(0, 2).every(isAlive))
+})
+
+test('a reload opens new listeners and closes old ones', async (t) => {
+  const stage = await GuardStage.start(t)
+  const other = stage.adminPort
+  stage.configure({
+    '*': { tls: { level: 'none' }, pool: { threads: 1 } },
+    daemons: [{ server: 'smtp', host: '127.0.0.1', port: other === 0 ? 1 : stage.port + 1 }],
+  })
+  stage.signal('SIGHUP')
+  await stage.logged('reloaded')
+  await greeted(new LineClient(stage.port + 1))
+  assert.equal(await new LineClient(stage.port).line(), 'ECONNREFUSED')
+})
+
+test('SIGTERM: goodbye and end within five seconds, exit code 0', async (t) => {
+  const stage = await GuardStage.start(t)
+  const client = new LineClient(stage.port)
+  await greeted(client)
+  const begunMs = performance.now()
+  stage.signal('SIGTERM')
+  assert.equal(await client.line(), '421 bye')
+  assert.equal(await stage.exited, 0)
+  assert.ok(performance.now() - begunMs < 5000)
+  assert.ok(!stage.workerPids().some(isAlive))
+})
+
+test('SIGINT: the same, but sessions may finish; new clients are refused', async (t) => {
+  const stage = await GuardStage.start(t)
+  const client = new LineClient(stage.port)
+  await greeted(client)
+  stage.signal('SIGINT')
+  assert.equal(await client.line(), '421 bye')
+  assert.equal(await new LineClient(stage.port).line(), 'ECONNREFUSED')
+  assert.equal(await stage.exited, 0)
+})
+
+test('a worker whose event loop hangs is killed and replaced', async (t) => {
+  const stage = await GuardStage.start(t, { all: { workers: { hangSeconds: 2, ackSeconds: 60 } } })
+  const client = new LineClient(stage.port)
+  const pid = await greeted(client)
+  client.socket.write('HANG\r\n')
+  const line = await stage.logged('worker killed')
+  assert.equal(line.why, 'hang')
+  assert.ok(!(await Promise.all([1, 2, 3, 4].map(() => greeted(new LineClient(stage.port))))).includes(pid))
+})
+
+test('a worker that does not take connections is killed, and they go to another', async (t) => {
+  const stage = await GuardStage.start(t, { all: { workers: { hangSeconds: 60, ackSeconds: 1 } } })
+  const [hung, other] = stage.workerPids()
+  process.kill(hung!, 'SIGSTOP')
+  const clients = Array.from({ length: 4 }, () => new LineClient(stage.port))
+  const pids = await Promise.all(clients.map(greeted))
+  assert.ok(!pids.includes(hung!))
+  assert.ok(pids.includes(other!))
+  assert.equal((await stage.logged('worker killed')).why, 'ack')
+})
+
+test('a bug outside any session ends the worker, with a goodbye to its sessions', async (t) => {
+  const stage = await GuardStage.start(t, { workers: 1 })
+  const client = new LineClient(stage.port)
+  const pid = await greeted(client)
+  client.socket.write('CRASH\r\n')
+  assert.equal(await client.line(), '250 CRASH')
+  assert.equal(await client.line(), '421 bye')
+  await stage.logged('worker broken')
+  assert.notEqual(await greeted(new LineClient(stage.port)), pid)
+})
+
+test('SIGHUP to a worker: a successor comes first, then it drains', async (t) => {
+  const stage = await GuardStage.start(t, { workers: 1 })
+  const client = new LineClient(stage.port)
+  const pid = await greeted(client)
+  process.kill(pid, 'SIGHUP')
+  assert.equal(await client.line(), '421 bye')
+  assert.notEqual(await greeted(new LineClient(stage.port)), pid)
+})
+
+test('workers finish and go when the guard is gone', async (t) => {
+  const stage = await GuardStage.start(t)
+  const client = new LineClient(stage.port)
+  await greeted(client)
+  const pids = stage.workerPids()
+  stage.signal('SIGKILL')
+  assert.equal(await client.line(), '421 bye')
+  await once(client.socket, 'close')
+  // They are nobody's children that we could wait for.
+  for (let i = 0; i < 100 && pids.some(isAlive); i++) await new Promise((later) => setTimeout(later, 50))
+  assert.ok(!pids.some(isAlive))
+})
+
+test('the admin listener tells of all workers', async (t) => {
+  const stage = await GuardStage.start(t)
+  const clients = Array.from({ length: 4 }, () => new LineClient(stage.port))
+  await Promise.all(clients.map(greeted))
+  const get = async (path: string): Promise<Response> => fetch(`http://127.0.0.1:${stage.adminPort}${path}`)
+  assert.equal((await get('/healthz')).status, 200)
+  assert.equal((await get('/readyz')).status, 200)
+  const text = await (await get('/metrics')).text()
+  assert.match(text, /^vesmail_sessions\{service="smtp"\} 4$/m)
+  assert.match(text, /^vesmail_guard_workers_ready 2$/m)
+  assert.match(text, /^vesmail_guard_connections_total \d+$/m)
+  assert.equal((await get('/other')).status, 404)
+})

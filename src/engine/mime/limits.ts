@@ -1,0 +1,25 @@
+/**
+ * Limits of the MIME reader. Past one of the first three a part is not taken apart, which is no loss: it is sealed
+ * whole. The header block's is the only one that refuses a message, since headers are held in memory.
+ */
+
+/** Multiparts and nested messages inside each other. Dovecot stops at 100; each level costs us a frame and a boundary. */
+export const MAX_NESTING = 64
+
+/** Multiparts and nested messages in one message: bounds the work and memory of those that are nothing but structure. */
+export const MAX_CONTAINERS = 10_000
+
+/** Parameters of a Content-Type. Real ones have five. */
+export const MAX_PARAMETERS = 64
+
+/** Octets of a boundary. RFC 2046 §5.1.1 allows 70, some programs write more. */
+export const MAX_BOUNDARY_OCTETS = 200
+
+/** Octets of a header block that is to be sealed (message-format.md §3). */
+export const MAX_HEADER_OCTETS = 1 << 20
+
+/**
+ * Octets of a sealed header block: `a:` grows 22 times when it is sealed, so nothing that {@link MAX_HEADER_OCTETS}
+ * lets through can be longer than this, and what is longer was not sealed by anyone.
+ */
+export const MAX_SEALED_HEADER_OCTETS = 24 << 20

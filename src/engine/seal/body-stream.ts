@@ -1,0 +1,114 @@
+/**
+ * One leaf's body on its way through the batches: octets in, octets into its place in the output. A body of less than
+ * 64 KiB is done in place; a longer one is asked for in pieces, one at a time, each starting from the state of the one
+ * before. How it is cut does not show in the result.
+ */
+import { type BatchJob, type BatchResult, type BodyState, runBatch } from './batch.ts'
+
+/** Work below this is done in place: a thread's round trip costs as much (stack.md). */
+const INLINE_OCTETS = 64 * 1024
+/** Octets of a piece that is asked for. */
+const PIECE_OCTETS = 512 * 1024
+
+export interface BatchQuestions {
+  /** The answer is brought to `answered`. */
+  askBatch(job: BatchJob, answered: (result: BatchResult) => void): void
+}
+
+export interface BodySink {
+  write(bytes: Buffer): void
+  /** After the last octet. */
+  end(): void
+}
+
+export class BodyStream {
+  readonly #questions: BatchQuestions
+  readonly #kind: BatchJob['kind']
+  readonly #sink: BodySink
+  #state: BodyState
+  #waiting: Buffer[] = []
+  #waitingOctets = 0
+  #asked = false
+  #ended = false
+
+  constructor(questions: BatchQuestions, kind: BatchJob['kind'], state: BodyState, sink: BodySink) {
+    this.#questions = questions
+    this.#kind = kind
+    this.#state = state
+    this.#sink = sink
+  }
+
+  /** Octets that wait for their batch. */
+  get waitingOctets(): number {
+    return this.#waitingOctets
+  }
+
+  /** The buffer is kept. */
+  push(bytes: Buffer): void {
+    this.#waiting.push(bytes)
+    this.#waitingOctets += bytes.length
+    this.#go()
+  }
+
+  end(): void {
+    this.#ended = true
+    this.#go()
+  }
+
+  #go(): void {
+    while (!this.#asked && this.#waitingOctets >= PIECE_OCTETS) {
+      this.#ask(this.#take(PIECE_OCTETS), this.#ended && this.#waitingOctets === 0)
+    }
+    if (this.#asked || !this.#ended) return
+    if (this.#sinkEnded) return
+    const octets = this.#waitingOctets
+    if (octets >= INLINE_OCTETS) {
+      this.#ask(this.#take(octets), true)
+      return
+    }
+    const input = this.#waiting.length === 1 ? this.#waiting[0]! : Buffer.concat(this.#waiting)
+    this.#waiting = []
+    this.#waitingOctets = 0
+    this.#put(runBatch({ kind: this.#kind, state: this.#state, input, last: true }), true)
+  }
+
+  #sinkEnded = false
+
+  #ask(input: Uint8Array, last: boolean): void {
+    this.#asked = true
+    this.#questions.askBatch({ kind: this.#kind, state: this.#state, input, last }, (result) => {
+      this.#asked = false
+      this.#put(result, last)
+      this.#go()
+    })
+  }
+
+  #put({ output, state }: BatchResult, last: boolean): void {
+    this.#state = state
+    this.#sink.write(Buffer.from(output.buffer, output.byteOffset, output.length))
+    if (!last) return
+    this.#sinkEnded = true
+    this.#sink.end()
+  }
+
+  /** A buffer of its own: it may be transferred to a thread. */
+  #take(octets: number): Uint8Array {
+    const piece = Buffer.allocUnsafeSlow(octets)
+    let at = 0
+    let used = 0
+    for (const bytes of this.#waiting) {
+      const part = Math.min(bytes.length, octets - at)
+      piece.set(part === bytes.length ? bytes : bytes.subarray(0, part), at)
+      at += part
+      if (part < bytes.length) {
+        this.#waiting[used] = bytes.subarray(part)
+        break
+      }
+      used++
+      if (at === octets) break
+    }
+    this.#waiting.splice(0, used)
+    this.#waitingOctets -= octets
+    return piece
+  }
+}

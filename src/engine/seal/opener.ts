@@ -1,0 +1,372 @@
+/**
+ * Opens one message (message-format.md §5, §6): octets in, octets out. What is not encrypted passes untouched.
+ *
+ * Rule: of an encrypted message nothing leaves before its key is there, and no octet of a sealed part that was not
+ * authenticated. What fails throws; what was written until then is not a whole message.
+ *
+ * Structure, and parts that someone else put in plain into a sealed message, pass as they are: the format does not
+ * authenticate them.
+ */
+import { GatewayError } from '../../base/errors.ts'
+import { type HeaderBlock, unfoldedValue } from '../mime/header-block.ts'
+import { MAX_NESTING, MAX_SEALED_HEADER_OCTETS } from '../mime/limits.ts'
+import { countLines } from '../mime/lines.ts'
+import { type MimeEvent, MimeReader } from '../mime/reader.ts'
+import type { Transform, TransformAction } from '../transform.ts'
+import type { BodyEncoding } from './batch.ts'
+import { keyAndIv } from './ciphers.ts'
+import type { Exactness, SealedSizes } from './exactness.ts'
+import { childEncapsulation, type Encapsulation, sealedMessageId, takesBanners } from './format.ts'
+import { type OpenedBlock, type OpeningKey, openHeaders } from './open-headers.ts'
+import { OpenLeaf } from './open-leaf.ts'
+import { OrderedOutput } from './ordered-output.ts'
+import { type LedgerEntry, SizesLedger } from './sizes-ledger.ts'
+import { TransformAsking } from './transform-asking.ts'
+
+export interface OpenerOptions {
+  /** Octets that may wait for the key. */
+  readonly maxbufOctets: number
+}
+
+export interface OpenFacts {
+  /** Null until the root's header was read. */
+  readonly encrypted: boolean | null
+  readonly messageId: string | null
+  /** What the sender's gateway says about sizes; known once the key is. To be believed while the sealed octets agree. */
+  readonly declaredSizes: SealedSizes | null
+  /** What was read so far; whole when it is done. */
+  readonly sizes: SealedSizes
+}
+
+interface Frame {
+  readonly kind: 'multipart' | 'message'
+  readonly encapsulation: Encapsulation
+  readonly inside: 'alternative' | 'injected' | 'other'
+  /** Of an injected container: what its part is about. */
+  readonly about: { readonly encoding: BodyEncoding; readonly exact: Exactness } | null
+  /** Of an injected container: its one part was seen. */
+  hasBody: boolean
+  /** Of an injected container: something stands behind its closing delimiter. */
+  hasEpilogue: boolean
+  /** Line end of the first delimiter that went with a banner. */
+  droppedEol: string | null
+  readonly entry: LedgerEntry | null
+}
+
+/** Output that waits for threads before the input is asked to stop. */
+const MAX_HELD_OCTETS = 2 << 20
+
+export class Opener implements Transform {
+  readonly #options: OpenerOptions
+  readonly #reader = new MimeReader(MAX_SEALED_HEADER_OCTETS)
+  readonly #asking = new TransformAsking()
+  readonly #output = new OrderedOutput()
+  readonly #ledger = new SizesLedger()
+  readonly #frames: Frame[] = []
+  #phase: 'header' | 'key' | 'pass' | 'run' | 'finishing' | 'done' = 'header'
+  #ended = false
+  #encrypted: boolean | null = null
+  #messageId: string | null = null
+  #rootBlock: HeaderBlock | null = null
+  #opening: OpeningKey | null = null
+  #declared: SealedSizes | null = null
+  /** Sealed by this gateway or one like it: read by our rules. */
+  #isExact = false
+  #waitingOctets = 0
+  /** Leaves whose output is not complete. */
+  readonly #bodies = new Set<OpenLeaf>()
+  /** What the current leaf's octets are to become. */
+  #leaf: {
+    readonly open: OpenLeaf | null
+    readonly drop: boolean
+    readonly entry: LedgerEntry | null
+    readonly bare: boolean
+  } | null = null
+  /** A delimiter that waits to see whether a banner follows. */
+  #pending: { readonly eol: string; readonly bytes: Buffer[] } | null = null
+  /** The next delimiter given out had no line end before it. */
+  #bareDelimiter = false
+
+  constructor(options: OpenerOptions) {
+    this.#options = options
+  }
+
+  get facts(): OpenFacts {
+    return {
+      encrypted: this.#encrypted,
+      messageId: this.#messageId,
+      declaredSizes: this.#declared,
+      sizes: this.#ledger.sizes(),
+    }
+  }
+
+  get wants(): boolean {
+    if (this.#phase === 'key') return this.#waitingOctets < this.#options.maxbufOctets
+    if (this.#phase !== 'run') return true
+    let held = this.#output.heldOctets
+    for (const body of this.#bodies) held += body.heldOctets
+    return held < MAX_HELD_OCTETS
+  }
+
+  push(bytes: Buffer): TransformAction[] {
+    if (this.#phase === 'pass') return bytes.length === 0 ? [] : [{ do: 'write', bytes }]
+    if (this.#phase === 'key') this.#waitingOctets += bytes.length
+    this.#reader.push(bytes)
+    return this.#step()
+  }
+
+  end(): TransformAction[] {
+    this.#ended = true
+    if (this.#phase === 'pass') {
+      this.#phase = 'done'
+      return [{ do: 'done' }]
+    }
+    this.#reader.end()
+    return this.#step()
+  }
+
+  answer(id: number, answer: unknown): TransformAction[] {
+    this.#asking.settle(id, answer)
+    return this.#step()
+  }
+
+  #step(): TransformAction[] {
+    if (this.#phase === 'header') this.#readRoot()
+    if (this.#phase === 'run') this.#run()
+    for (const bytes of this.#output.take()) this.#asking.push({ do: 'write', bytes })
+    if (this.#phase === 'finishing' && this.#bodies.size === 0) {
+      this.#phase = 'done'
+      this.#asking.push({ do: 'done' })
+    }
+    return this.#asking.takeActions()
+  }
+
+  // ── the root's header, and the key ──
+
+  #readRoot(): void {
+    const event = this.#reader.next()
+    if (event === null) return
+    if (event.on !== 'headers') throw new Error('a message begins with its headers')
+    const { block } = event
+    this.#messageId = sealedMessageId(block.fields)
+    this.#encrypted = this.#messageId !== null
+    if (this.#messageId === null) {
+      this.#output.write(block.bytes)
+      this.#output.write(this.#reader.takeRest())
+      this.#phase = this.#ended ? 'finishing' : 'pass'
+      return
+    }
+    this.#rootBlock = block
+    this.#phase = 'key'
+    const xchg = block.fields.find((field) => field.name === 'x-vesmail-xchg')
+    this.#asking.ask(
+      'open-key',
+      { messageId: this.#messageId, xchg: xchg === undefined ? null : unfoldedValue(xchg) },
+      ({ key }) => {
+        this.#opening = { key, keyAndSeed: key.algo === 'AES256GCM1K' ? keyAndIv(key) : Buffer.alloc(0) }
+        this.#start()
+      },
+    )
+  }
+
+  #start(): void {
+    const opened = openHeaders(this.#rootBlock!, this.#messageId, this.#opening!)
+    this.#rootBlock = null
+    this.#isExact = opened.isExact
+    this.#declared = opened.exact.sizes
+    this.#output.write(opened.bytes)
+    this.#ledger.start()
+    this.#phase = 'run'
+    this.#enter(opened, 'root')
+  }
+
+  // ── events ──
+
+  #run(): void {
+    for (;;) {
+      const event = this.#reader.next()
+      if (event === null) return
+      if (event.on === 'finished') {
+        this.#phase = 'finishing'
+        return
+      }
+      this.#event(event)
+    }
+  }
+
+  #event(event: Exclude<MimeEvent, { on: 'finished' }>): void {
+    const frame = this.#frames.at(-1)
+    switch (event.on) {
+      case 'headers':
+        this.#headers(event.block, frame!)
+        break
+      case 'body':
+        this.#body(event.bytes)
+        break
+      case 'text':
+        this.#text(event.bytes, frame!)
+        break
+      case 'delimiter':
+        this.#delimiter(event, frame!)
+        break
+      case 'no-part':
+        this.#givePending()
+        if (frame?.inside !== 'injected') this.#ledger.add('leaf')
+        break
+      case 'end':
+        this.#end(event.part)
+        break
+    }
+  }
+
+  #emit(bytes: Buffer): void {
+    if (bytes.length === 0) return
+    this.#ledger.countOpened(bytes.length, countLines(bytes))
+    this.#output.write(bytes)
+  }
+
+  #headers(block: HeaderBlock, frame: Frame): void {
+    this.#ledger.countSealed(block.bytes.length)
+    const opened = openHeaders(block, null, this.#opening!)
+    const encapsulation = frame.kind === 'message' ? 'msg' : childEncapsulation(frame.encapsulation, frame.inside)
+    const mayBeBanner = encapsulation === 'alt' || encapsulation === 'inj'
+    if (mayBeBanner && opened.part === 'banner') {
+      if (this.#pending !== null) frame.droppedEol ??= this.#pending.eol
+      this.#pending = null
+      this.#dropPart()
+      return
+    }
+    this.#givePending()
+    if (frame.inside !== 'injected') {
+      this.#emit(opened.bytes)
+      this.#enter(opened, encapsulation)
+      return
+    }
+    // The container's one part: its headers are outside, with what they say about the body.
+    if (frame.hasBody) {
+      this.#dropPart()
+      return
+    }
+    frame.hasBody = true
+    this.#enter({ ...opened, ...frame.about!, part: '' }, encapsulation)
+  }
+
+  #dropPart(): void {
+    this.#reader.enter({ kind: 'leaf' })
+    this.#leaf = { open: null, drop: true, entry: null, bare: false }
+  }
+
+  #enter(opened: OpenedBlock, encapsulation: Encapsulation): void {
+    const { type, exact, encoding } = opened
+    const deep = this.#reader.depth >= MAX_DEPTH
+    if (opened.sealedLeaf) {
+      this.#reader.enter({ kind: 'leaf' })
+      const open = new OpenLeaf({
+        key: this.#opening!.key,
+        encoding,
+        exact,
+        ledger: this.#ledger,
+        output: this.#output,
+        askBatch: (job, answered) => this.#asking.ask('batch', job, answered),
+        done: () => this.#bodies.delete(open),
+      })
+      this.#bodies.add(open)
+      this.#leaf = { open, drop: false, entry: open.entry, bare: exact.bareDelimiter }
+    } else if (type?.type.startsWith('multipart/') && type.boundary !== null) {
+      if (deep) throw new GatewayError('SEAL_BROKEN', { what: 'nesting', depth: this.#reader.depth })
+      const injected = opened.part === 'injected'
+      this.#frames.push({
+        kind: 'multipart',
+        encapsulation,
+        inside: injected ? 'injected' : type.type === 'multipart/alternative' ? 'alternative' : 'other',
+        about: injected ? { encoding, exact } : null,
+        hasBody: false,
+        hasEpilogue: false,
+        droppedEol: null,
+        entry: null,
+      })
+      this.#reader.enter({ kind: 'multipart', boundary: type.boundary })
+    } else if (type?.type === 'message/rfc822') {
+      if (deep) throw new GatewayError('SEAL_BROKEN', { what: 'nesting', depth: this.#reader.depth })
+      const entry = this.#ledger.add('message')
+      this.#ledger.enter(entry)
+      this.#frames.push({
+        kind: 'message',
+        encapsulation,
+        inside: 'other',
+        about: null,
+        hasBody: false,
+        hasEpilogue: false,
+        droppedEol: null,
+        entry,
+      })
+      this.#reader.enter({ kind: 'message' })
+    } else {
+      this.#reader.enter({ kind: 'leaf' })
+      this.#leaf = { open: null, drop: false, entry: this.#ledger.add('leaf'), bare: false }
+    }
+  }
+
+  #body(bytes: Buffer): void {
+    const leaf = this.#leaf!
+    if (leaf.open !== null) {
+      leaf.open.push(bytes)
+      return
+    }
+    this.#ledger.countSealed(bytes.length)
+    if (leaf.drop) return
+    const entry = leaf.entry!
+    entry.octets += bytes.length
+    entry.sealedOctets += bytes.length
+    entry.lines += countLines(bytes)
+    this.#emit(bytes)
+  }
+
+  #text(bytes: Buffer, frame: Frame): void {
+    this.#ledger.countSealed(bytes.length)
+    if (this.#pending !== null) this.#pending.bytes.push(bytes)
+    else if (frame.inside === 'injected') frame.hasEpilogue = true
+    else this.#emit(bytes)
+  }
+
+  #delimiter(event: Extract<MimeEvent, { on: 'delimiter' }>, frame: Frame): void {
+    this.#ledger.countSealed(event.eol.length + event.line.length)
+    frame.hasEpilogue = false
+    if (frame.inside === 'injected') return
+    const eol = this.#bareDelimiter ? '' : this.#isExact && frame.droppedEol !== null ? frame.droppedEol : event.eol
+    this.#bareDelimiter = false
+    const bytes = [Buffer.from(eol, 'latin1'), event.line]
+    if (!event.close && frame.inside === 'alternative' && takesBanners(frame.encapsulation)) {
+      this.#pending = { eol, bytes }
+      return
+    }
+    frame.droppedEol = null
+    for (const piece of bytes) this.#emit(piece)
+  }
+
+  #givePending(): void {
+    if (this.#pending === null) return
+    for (const piece of this.#pending.bytes) this.#emit(piece)
+    this.#pending = null
+  }
+
+  #end(part: 'leaf' | 'multipart' | 'message'): void {
+    if (part === 'leaf') {
+      const leaf = this.#leaf!
+      this.#leaf = null
+      leaf.open?.end()
+      if (leaf.bare) this.#bareDelimiter = true
+      return
+    }
+    this.#givePending()
+    const frame = this.#frames.pop()!
+    if (part === 'message') this.#ledger.leave()
+    if (frame.inside !== 'injected') return
+    if (!frame.hasBody) throw new GatewayError('SEAL_BROKEN', { what: 'injected part missing' })
+    // The container ends with a line end of its own: without another one, the part it replaces had none.
+    if (!frame.hasEpilogue) this.#bareDelimiter = true
+  }
+}
+
+/** Sealing adds at most one level to {@link MAX_NESTING}; other gateways may not stop there. */
+const MAX_DEPTH = 2 * MAX_NESTING

@@ -1,0 +1,139 @@
+/**
+ * One leaf being sealed. Before its header can be written it has to be known how its text is laid out: a leaf up to the
+ * limit is examined whole, of a longer one the first block (message-format.md §6).
+ */
+import type { TransferEncoding } from '../mime/content-type.ts'
+import { countLines } from '../mime/lines.ts'
+import { type BatchJob, type BatchResult, type BodyDecoding, startSeal } from './batch.ts'
+import { examineBase64, examineQuotedPrintable } from './body-examine.ts'
+import { BodyStream } from './body-stream.ts'
+import { LongBase64 } from './long-base64.ts'
+import type { MessageKey } from './message-key.ts'
+import type { OrderedOutput } from './ordered-output.ts'
+import type { AboutBody } from './seal-headers.ts'
+import type { LedgerEntry, SizesLedger } from './sizes-ledger.ts'
+
+export interface SealLeafParts {
+  readonly encoding: TransferEncoding
+  readonly maxExamineOctets: number
+  readonly key: MessageKey
+  readonly random: (octets: number) => Buffer
+  readonly ledger: SizesLedger
+  readonly output: OrderedOutput
+  readonly askBatch: (job: BatchJob, answered: (result: BatchResult) => void) => void
+  /** Writes the leaf's header, once, before anything of its body. */
+  readonly begin: (about: AboutBody) => void
+  /** Its last octet is in the output. */
+  readonly done: () => void
+}
+
+const FEEDBACK_OCTETS = 16
+const CRLF = Buffer.from('\r\n', 'latin1')
+
+export class SealLeaf {
+  readonly entry: LedgerEntry
+  readonly #parts: SealLeafParts
+  /** What is examined before the header is written. */
+  #held: Buffer[] = []
+  #heldOctets = 0
+  #stream: BodyStream | null = null
+  #long: LongBase64 | null = null
+  /** Not all of its layout is kept. */
+  #deviates = false
+
+  constructor(parts: SealLeafParts) {
+    this.#parts = parts
+    this.entry = parts.ledger.add('leaf')
+  }
+
+  get heldOctets(): number {
+    return this.#heldOctets + (this.#stream?.waitingOctets ?? 0)
+  }
+
+  get deviates(): boolean {
+    return this.#deviates
+  }
+
+  push(bytes: Buffer): void {
+    const lines = countLines(bytes)
+    this.#parts.ledger.countOpened(bytes.length, lines)
+    this.entry.octets += bytes.length
+    this.entry.lines += lines
+    if (this.#stream !== null) {
+      this.#long?.push(bytes)
+      this.#stream.push(bytes)
+      return
+    }
+    if (this.#decoding === 'none') {
+      this.#begin({}).push(bytes)
+      return
+    }
+    this.#held.push(bytes)
+    this.#heldOctets += bytes.length
+    if (this.#heldOctets > this.#parts.maxExamineOctets) this.#beginLong()
+  }
+
+  /** @param bareDelimiter the delimiter that ends it has no line end of its own */
+  end(bareDelimiter: boolean): void {
+    const stream = this.#stream ?? this.#beginWhole(bareDelimiter)
+    stream.end()
+  }
+
+  get #decoding(): BodyDecoding {
+    const { encoding } = this.#parts
+    return encoding === 'base64' || encoding === 'quoted-printable' ? encoding : 'none'
+  }
+
+  #beginWhole(bareDelimiter: boolean): BodyStream {
+    const text = this.#takeHeld()
+    const decoding = this.#decoding
+    const about =
+      decoding === 'base64' ? examineBase64(text) : decoding === 'quoted-printable' ? examineQuotedPrintable(text) : {}
+    const stream = this.#begin(bareDelimiter ? { ...about, bareDelimiter } : about)
+    if (text.length > 0) stream.push(text)
+    return stream
+  }
+
+  #beginLong(): void {
+    const text = this.#takeHeld()
+    if (this.#decoding === 'base64') {
+      this.#long = LongBase64.begin(text.subarray(0, this.#parts.maxExamineOctets))
+      this.#long?.push(text)
+    }
+    if (this.#long === null) this.#deviates = true
+    this.#begin(this.#long === null ? {} : { layout: this.#long.layout, endingCounted: true }).push(text)
+  }
+
+  #takeHeld(): Buffer {
+    const text = this.#held.length === 1 ? this.#held[0]! : Buffer.concat(this.#held)
+    this.#held = []
+    this.#heldOctets = 0
+    return text
+  }
+
+  #begin(about: AboutBody): BodyStream {
+    const { begin, key, random, output, askBatch, ledger, done } = this.#parts
+    begin(about)
+    const open = ledger.open
+    const slot = output.reserve()
+    const write = (bytes: Buffer) => {
+      slot.write(bytes)
+      this.entry.sealedOctets += bytes.length
+      for (const each of open) each.sealedOctets += bytes.length
+    }
+    const state = startSeal(key, this.#decoding, random(FEEDBACK_OCTETS))
+    this.#stream = new BodyStream({ askBatch }, 'seal-body', state, {
+      write,
+      end: () => {
+        if (this.#long !== null) {
+          const lineEnds = this.#long.end(this.entry.sealedOctets)
+          for (let i = 0; i < lineEnds.count; i++) write(CRLF)
+          if (lineEnds.deviates) this.#deviates = true
+        }
+        slot.close()
+        done()
+      },
+    })
+    return this.#stream
+  }
+}

@@ -1,0 +1,406 @@
+/**
+ * Seals one message (message-format.md §4, §6): octets in, octets out, whatever it is given.
+ *
+ * The story: the root's header block is read, its key asked for. A message within `maxbuf` is gathered whole, so that
+ * its sizes are known when its header is written; a longer one goes through as it comes. Then the reader's events
+ * turn into output: headers are sealed here, leaves' bodies go through batches, structure passes in plain.
+ *
+ * The result depends on the octets, the answer and the random source alone, not on how the octets were cut.
+ *
+ * Rule: nothing of a message leaves before its key is there, and what fails throws; there is no way past.
+ */
+import { mailboxes } from '../mime/addresses.ts'
+import type { TransferEncoding } from '../mime/content-type.ts'
+import type { HeaderBlock } from '../mime/header-block.ts'
+import { MAX_HEADER_OCTETS } from '../mime/limits.ts'
+import { countLines } from '../mime/lines.ts'
+import { type MimeEvent, MimeReader } from '../mime/reader.ts'
+import type { MailSettings } from '../settings.ts'
+import type { Transform, TransformAction } from '../transform.ts'
+import { bannerParts } from './banner.ts'
+import { keyAndIv } from './ciphers.ts'
+import type { SealedSizes } from './exactness.ts'
+import {
+  childEncapsulation,
+  type Encapsulation,
+  INJECTED_BOUNDARY_OCTETS,
+  INJECTED_BOUNDARY_PREFIX,
+  takesBanners,
+} from './format.ts'
+import { judge } from './judge.ts'
+import type { SealKeyAnswer } from './message-key.ts'
+import { OrderedOutput, type OutputSlot } from './ordered-output.ts'
+import {
+  type AboutBody,
+  draftHeaders,
+  finishHeaders,
+  type HeaderDraft,
+  identify,
+  injectedStart,
+  type MessageIdentity,
+  type SealingKey,
+} from './seal-headers.ts'
+import { SealLeaf } from './seal-leaf.ts'
+import { type LedgerEntry, SizesLedger } from './sizes-ledger.ts'
+import { TransformAsking } from './transform-asking.ts'
+
+export interface SealerOptions {
+  /** Cryptographic random octets. */
+  readonly random: (octets: number) => Buffer
+  /** What a made message id ends with: `.VESmail@` + host name. */
+  readonly idBase: string
+  readonly settings: Pick<MailSettings, 'subject' | 'banners' | 'viewerUrl' | 'maxbufOctets'>
+  /** Octets of the whole message where they are known before (APPEND's literal). */
+  readonly totalOctets: number | null
+  /** SMTP: a Message-ID that sealing adds stays in the opened message, as a submission server's would. */
+  readonly addedIdStays: boolean
+}
+
+/** What is known of a message that was sealed. Sizes are whole only when it is done. */
+export interface SealFacts {
+  readonly messageId: string
+  /** The message had no Message-ID, and got one that stays. */
+  readonly addedMessageId: boolean
+  readonly uri: string | null
+  /** Leaves that will not come back octet for octet: too long to be examined whole, and not laid out as they began. */
+  readonly layoutDeviations: number
+  readonly sizes: SealedSizes
+}
+
+/** A multipart or nested message that the current part is in. */
+interface Container {
+  readonly encapsulation: Encapsulation
+  readonly kind: 'multipart' | 'message'
+  readonly alternative: boolean
+  /** Of the container injected around this message. */
+  readonly injected: string | null
+  readonly entry: LedgerEntry | null
+}
+
+/** A leaf above this is not examined whole, however large the buffer limit: the patch of it has to fit a header. */
+const MAX_EXAMINE_OCTETS = 4 << 20
+
+/** Output that waits for threads before the input is asked to stop, beyond the buffer limit. */
+const MAX_HELD_OCTETS = 2 << 20
+
+export class Sealer implements Transform {
+  readonly #options: SealerOptions
+  readonly #reader = new MimeReader(MAX_HEADER_OCTETS)
+  readonly #asking = new TransformAsking()
+  readonly #output = new OrderedOutput()
+  readonly #ledger = new SizesLedger()
+  readonly #containers: Container[] = []
+  #phase: 'header' | 'gather' | 'run' | 'finishing' | 'done' = 'header'
+  #pushedOctets = 0
+  #ended = false
+  #rootBlock: HeaderBlock | null = null
+  #hadMessageId = false
+  #identity: MessageIdentity | null = null
+  #answer: SealKeyAnswer | null = null
+  #key: SealingKey | null = null
+  #banners: readonly Buffer[] = []
+  #bannerAdded = false
+  #containerCount = 0
+  #leaf: SealLeaf | null = null
+  /** The root's header, while it waits for the sizes. */
+  #rootWaits: { readonly slot: OutputSlot; readonly draft: HeaderDraft; readonly about: AboutBody } | null = null
+  #rootWritten = false
+  #deviations = 0
+  /** Leaves whose output is not complete. */
+  readonly #bodies = new Set<SealLeaf>()
+  #leafInjected: string | null = null
+  /** Octets written since the part's header: an empty nested message has no line end of its own. */
+  #sinceEnter = 0
+  /** Sealed parts that end with a line end which a delimiter without one of its own would take. */
+  #justEnded: LedgerEntry[] = []
+
+  constructor(options: SealerOptions) {
+    this.#options = options
+  }
+
+  get facts(): SealFacts {
+    return {
+      messageId: this.#identity?.id ?? '',
+      addedMessageId: this.#addedIdStays() && this.#identity?.field === null,
+      uri: this.#answer?.uri ?? null,
+      layoutDeviations: this.#deviations,
+      sizes: this.#ledger.sizes(),
+    }
+  }
+
+  get wants(): boolean {
+    if (this.#phase === 'header') return true
+    if (this.#phase === 'gather') return !this.#large || this.#answer !== null
+    return this.#heldOctets < MAX_HELD_OCTETS
+  }
+
+  get #large(): boolean {
+    return this.#pushedOctets > this.#options.settings.maxbufOctets
+  }
+
+  get #heldOctets(): number {
+    let octets = this.#output.heldOctets
+    for (const body of this.#bodies) octets += body.heldOctets
+    return octets
+  }
+
+  push(bytes: Buffer): TransformAction[] {
+    this.#pushedOctets += bytes.length
+    this.#reader.push(bytes)
+    return this.#step()
+  }
+
+  end(): TransformAction[] {
+    this.#ended = true
+    this.#reader.end()
+    return this.#step()
+  }
+
+  answer(id: number, answer: unknown): TransformAction[] {
+    this.#asking.settle(id, answer)
+    return this.#step()
+  }
+
+  #step(): TransformAction[] {
+    if (this.#phase === 'header') this.#readRoot()
+    if (this.#phase === 'gather' && this.#answer !== null && (this.#ended || this.#large)) this.#start()
+    if (this.#phase === 'run') this.#run()
+    if (this.#phase === 'finishing') this.#finish()
+    for (const bytes of this.#output.take()) this.#asking.push({ do: 'write', bytes })
+    if (this.#phase === 'finishing' && this.#bodies.size === 0 && this.#output.isEmpty) {
+      this.#phase = 'done'
+      this.#asking.push({ do: 'done' })
+    }
+    return this.#asking.takeActions()
+  }
+
+  // ── the root's header, and the key ──
+
+  #readRoot(): void {
+    const event = this.#reader.next()
+    if (event === null) return
+    if (event.on !== 'headers') throw new Error('a message begins with its headers')
+    this.#rootBlock = event.block
+    const { random, idBase } = this.#options
+    this.#identity = identify(event.block, () => random(16).toString('hex') + idBase)
+    this.#phase = 'gather'
+    const recipients = event.block.fields.filter((f) => f.name === 'to' || f.name === 'cc' || f.name === 'bcc')
+    this.#asking.ask(
+      'seal-key',
+      { messageId: this.#identity.id, headerRecipients: mailboxes(recipients) },
+      (answer) => {
+        this.#answer = answer
+      },
+    )
+  }
+
+  #start(): void {
+    const { settings, random } = this.#options
+    const answer = this.#answer!
+    this.#key = { keyAndSeed: keyAndIv(answer.key), random }
+    this.#banners = bannerParts(settings.banners, settings.viewerUrl, this.#identity!.id)
+    this.#phase = 'run'
+    this.#enterPart(this.#rootBlock!, 'root')
+    this.#rootBlock = null
+  }
+
+  #addedIdStays(): boolean {
+    // A message that had one, though a useless one, gets that one back and no other.
+    const had = this.#identity?.wrapped === true || this.#hadMessageId
+    return this.#options.addedIdStays && !had
+  }
+
+  // ── events ──
+
+  #run(): void {
+    for (;;) {
+      const event = this.#reader.next()
+      if (event === null) return
+      if (event.on === 'finished') {
+        this.#phase = 'finishing'
+        return
+      }
+      this.#event(event)
+    }
+  }
+
+  #event(event: Exclude<MimeEvent, { on: 'finished' }>): void {
+    if (event.on !== 'end' && event.on !== 'delimiter') this.#justEnded = []
+    switch (event.on) {
+      case 'headers': {
+        const top = this.#containers.at(-1)
+        if (top === undefined) throw new Error('only the root stands alone')
+        const { bytes } = event.block
+        this.#ledger.countOpened(bytes.length, countLines(bytes))
+        const inside = top.alternative ? 'alternative' : 'other'
+        this.#enterPart(event.block, top.kind === 'message' ? 'msg' : childEncapsulation(top.encapsulation, inside))
+        break
+      }
+      case 'body':
+        this.#leaf!.push(event.bytes)
+        break
+      case 'text':
+        this.#ledger.countOpened(event.bytes.length, countLines(event.bytes))
+        this.#write(event.bytes)
+        break
+      case 'delimiter':
+        this.#delimiter(event)
+        break
+      case 'no-part':
+        this.#ledger.add('leaf')
+        break
+      case 'end':
+        this.#end(event.part)
+        break
+    }
+  }
+
+  #write(bytes: Buffer): void {
+    this.#ledger.countSealed(bytes.length)
+    this.#sinceEnter += bytes.length
+    this.#output.write(bytes)
+  }
+
+  #enterPart(block: HeaderBlock, encapsulation: Encapsulation): void {
+    const judged = judge(block, {
+      depth: this.#reader.depth,
+      containers: this.#containerCount,
+      clashes: (boundary) => this.#reader.clashes(boundary) || this.#banners.some((b) => b.includes(`\n--${boundary}`)),
+    })
+    const inject = judged.kind !== 'multipart' && takesBanners(encapsulation) && !this.#bannerAdded
+    const injected = inject
+      ? INJECTED_BOUNDARY_PREFIX + this.#options.random(INJECTED_BOUNDARY_OCTETS).toString('hex')
+      : null
+    if (inject) this.#bannerAdded = true
+    const isRoot = encapsulation === 'root'
+    if (isRoot) this.#hadMessageId = block.fields.some((field) => field.name === 'message-id')
+    const { settings } = this.#options
+    const root = isRoot
+      ? {
+          id: this.#identity!,
+          addedIdStays: this.#addedIdStays(),
+          subject: settings.subject,
+          xchg: this.#answer!.xchg,
+          verify: this.#answer!.verify,
+        }
+      : null
+    const draft = draftHeaders(block, { encapsulation, judged, injected, root }, this.#key!)
+    if (isRoot) this.#ledger.start()
+    if (judged.kind === 'leaf') {
+      this.#reader.enter({ kind: 'leaf' })
+      this.#leaf = this.#startLeaf(draft, judged.encoding)
+      return
+    }
+    this.#containerCount++
+    this.#writeHeaders(draft, {})
+    if (judged.kind === 'message') {
+      const entry = this.#ledger.add('message')
+      this.#ledger.enter(entry)
+      this.#containers.push({ encapsulation, kind: 'message', alternative: false, injected, entry })
+      this.#reader.enter({ kind: 'message' })
+      this.#sinceEnter = 0
+    } else {
+      const { boundary, alternative } = judged
+      this.#containers.push({ encapsulation, kind: 'multipart', alternative, injected: null, entry: null })
+      this.#reader.enter({ kind: 'multipart', boundary })
+    }
+  }
+
+  #startLeaf(draft: HeaderDraft, encoding: TransferEncoding): SealLeaf {
+    const { settings, random } = this.#options
+    const leaf = new SealLeaf({
+      encoding,
+      maxExamineOctets: Math.min(settings.maxbufOctets, MAX_EXAMINE_OCTETS),
+      key: this.#answer!.key,
+      random,
+      ledger: this.#ledger,
+      output: this.#output,
+      askBatch: (job, answered) => this.#asking.ask('batch', job, answered),
+      begin: (about) => this.#writeHeaders(draft, about),
+      done: () => {
+        this.#bodies.delete(leaf)
+        if (leaf.deviates) this.#deviations++
+      },
+    })
+    this.#bodies.add(leaf)
+    this.#leafInjected = draft.plan.injected
+    return leaf
+  }
+
+  /** Writes a part's headers; the root's of a gathered message waits for the sizes. */
+  #writeHeaders(draft: HeaderDraft, about: AboutBody): void {
+    const start = injectedStart(draft)
+    if (draft.plan.root === null) this.#write(finishHeaders(draft, about, this.#key!))
+    else if (this.#large) this.#output.write(finishHeaders(draft, about, this.#key!))
+    else this.#rootWaits = { slot: this.#output.reserve(), draft, about }
+    if (start !== null) this.#write(start)
+  }
+
+  #delimiter(event: Extract<MimeEvent, { on: 'delimiter' }>): void {
+    const top = this.#containers.at(-1)!
+    const { eol, line, close } = event
+    this.#ledger.countOpened(eol.length + line.length, eol === '' ? 0 : 1)
+    if (eol === '') for (const entry of this.#justEnded) entry.sealedOctets -= CRLF.length
+    this.#justEnded = []
+    if (close && top.alternative && takesBanners(top.encapsulation)) {
+      this.#bannerAdded = true
+      this.#writeBanners(Buffer.concat([Buffer.from(eol, 'latin1'), line.subarray(0, line.length - 2), CRLF]))
+      this.#write(Buffer.concat([this.#banners.length > 0 ? CRLF : Buffer.from(eol, 'latin1'), line]))
+      return
+    }
+    this.#write(Buffer.concat([Buffer.from(eol, 'latin1'), line]))
+  }
+
+  /** @param first the delimiter in front of the first banner */
+  #writeBanners(first: Buffer): void {
+    let delimiter = first
+    for (const banner of this.#banners) {
+      this.#write(delimiter)
+      this.#write(banner)
+      if (delimiter === first) {
+        const dashes = first.indexOf('--')
+        delimiter = Buffer.concat([CRLF, first.subarray(dashes)])
+      }
+    }
+  }
+
+  #end(part: 'leaf' | 'multipart' | 'message'): void {
+    if (part === 'leaf') {
+      const leaf = this.#leaf!
+      this.#leaf = null
+      leaf.end(this.#reader.delimiterIsBare)
+      if (this.#leafInjected === null) this.#justEnded.push(leaf.entry)
+      else this.#closeInjected(this.#leafInjected, false)
+      return
+    }
+    const container = this.#containers.pop()!
+    if (part === 'multipart') return
+    this.#ledger.leave()
+    if (container.injected === null) this.#justEnded.push(container.entry!)
+    else {
+      this.#closeInjected(container.injected, this.#sinceEnter === 0)
+      this.#justEnded = []
+    }
+  }
+
+  /** @param atLineStart nothing stands between the injected part's blank line and its end */
+  #closeInjected(boundary: string, atLineStart: boolean): void {
+    const delimiter = Buffer.from(`--${boundary}\r\n`, 'latin1')
+    this.#writeBanners(atLineStart ? delimiter : Buffer.concat([CRLF, delimiter]))
+    const first = this.#banners.length === 0 && atLineStart ? '' : '\r\n'
+    this.#write(Buffer.from(`${first}--${boundary}--\r\n`, 'latin1'))
+  }
+
+  /** The root's header comes last where it waited. */
+  #finish(): void {
+    if (this.#rootWritten || this.#bodies.size > 0) return
+    this.#rootWritten = true
+    if (this.#rootWaits === null) return
+    const { slot, draft, about } = this.#rootWaits
+    slot.write(finishHeaders(draft, { ...about, sizes: this.#ledger.sizes() }, this.#key!))
+    slot.close()
+    this.#rootWaits = null
+  }
+}
+
+const CRLF = Buffer.from('\r\n', 'latin1')

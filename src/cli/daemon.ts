@@ -132,7 +132,13 @@ function readText(path: string): string {
   try {
     return readFileSync(path, 'utf8')
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error)
-    throw new GatewayError('CONFIG_INVALID', { reason }, error)
+    throw configFailure(path, error)
   }
+}
+
+/** A file that cannot be read is a configuration that cannot be used. */
+export function configFailure(path: string, error: unknown): GatewayError {
+  if (error instanceof GatewayError) return error
+  const reason = error instanceof Error ? error.message : String(error)
+  return new GatewayError('CONFIG_INVALID', { file: path, reason }, error)
 }

@@ -14,7 +14,7 @@
 #include "codecs.h"
 
 /* Must be what src/engine/seal/native.ts expects: an addon built from other sources is not used. */
-#define INTERFACE_VERSION 1
+#define INTERFACE_VERSION 2
 
 struct octets {
   uint8_t *data;
@@ -180,6 +180,16 @@ static napi_value encode_quoted_call(napi_env env, napi_callback_info info) {
   return number(env, (int64_t)encode_quoted_printable(input.data, input.length, last, state, out.data));
 }
 
+/* countLineFeeds(octets) */
+static napi_value count_line_feeds_call(napi_env env, napi_callback_info info) {
+  napi_value argument;
+  struct octets octets;
+  if (!read_arguments(env, info, 1, &argument, NULL) || !read_octets(env, argument, &octets)) {
+    return fail(env, "countLineFeeds(octets)");
+  }
+  return number(env, (int64_t)count_line_feeds(octets.data, octets.length));
+}
+
 static void at_thread_end(void *data) { chunks_free(data); }
 
 static int export_function(napi_env env, napi_value exports, const char *name, napi_callback call, void *data) {
@@ -205,7 +215,8 @@ NAPI_MODULE_INIT(/* napi_env env, napi_value exports */) {
       !export_function(env, exports, "decodeBase64", decode_base64_call, NULL) ||
       !export_function(env, exports, "encodeBase64", encode_base64_call, NULL) ||
       !export_function(env, exports, "decodeQuotedPrintable", decode_quoted_call, NULL) ||
-      !export_function(env, exports, "encodeQuotedPrintable", encode_quoted_call, NULL)) {
+      !export_function(env, exports, "encodeQuotedPrintable", encode_quoted_call, NULL) ||
+      !export_function(env, exports, "countLineFeeds", count_line_feeds_call, NULL)) {
     return fail(env, "exports");
   }
   return exports;

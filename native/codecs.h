@@ -30,4 +30,7 @@ size_t decode_quoted_printable(const uint8_t *in, size_t length, int last, uint3
 /* state: column, and (set) octets consumed. Returns octets written, at most max_quoted_printable(length). */
 size_t encode_quoted_printable(const uint8_t *in, size_t length, int last, uint32_t state[2], uint8_t *out);
 
+/* LF octets. */
+size_t count_line_feeds(const uint8_t *in, size_t length);
+
 #endif

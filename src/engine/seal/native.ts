@@ -24,7 +24,7 @@ interface Addon extends ChunkCipher, TransferCodecs {
 }
 
 /** `INTERFACE_VERSION` of the addon that this code was written for. */
-const INTERFACE_VERSION = 1
+const INTERFACE_VERSION = 2
 /** Built by the installation; or brought by a released package, where it was built beforehand. */
 const PLACES = ['../../../build/vesmail.node', '../../../prebuilds/linux-x64/vesmail.node']
 
@@ -87,7 +87,14 @@ function agrees(addon: Addon): boolean {
     const quoted = written(out, path.encodeQuotedPrintable(octets, true, new Uint32Array(2), out))
     out = room()
     const fromQuoted = written(out, path.decodeQuotedPrintable(quoted, true, column, out))
-    const lengths = [openedOctets, base64.length, fromBase64.length, quoted.length, fromQuoted.length]
+    const lengths = [
+      path.countLineFeeds(octets),
+      openedOctets,
+      base64.length,
+      fromBase64.length,
+      quoted.length,
+      fromQuoted.length,
+    ]
     return Buffer.concat([Buffer.from(lengths.join()), sealed, opened, base64, fromBase64, quoted, fromQuoted])
   })
   return results[0]!.equals(results[1]!)

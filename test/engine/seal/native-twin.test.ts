@@ -98,6 +98,7 @@ function compare(twins: readonly Path[]): void {
       same('decodeQuotedPrintable', input, input.length, [0], (twin, words, out) =>
         twin.decodeQuotedPrintable(input, last, words, out),
       )
+      same('countLineFeeds', input, 0, [], (twin) => twin.countLineFeeds(input))
       same('encodeQuotedPrintable', input, maxQuotedPrintable(input.length), [below(77), 0], (twin, words, out) =>
         twin.encodeQuotedPrintable(input, last, words, out),
       )
@@ -136,6 +137,7 @@ function compare(twins: readonly Path[]): void {
         assert.throws(() => addon[name]!(...args), RangeError, `${name}(${args.length})`)
       }
     }
+    assert.throws(() => addon.countLineFeeds!('text'), RangeError)
     const detached = new Uint8Array(64)
     structuredClone(detached.buffer, { transfer: [detached.buffer] })
     assert.throws(() => twins[0]!.decodeBase64(octets, new Uint32Array(2), true, detached), RangeError)

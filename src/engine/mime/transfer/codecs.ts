@@ -1,5 +1,5 @@
 /**
- * The four transfer codings as functions over pieces of a body (RFC 2045 §6.7, §6.8): what the batches of `seal/` are
+ * The transfer codings as functions over pieces of a body (RFC 2045 §6.7, §6.8): what the batches of `seal/` are
  * made of. There are two implementations, this folder's in JavaScript and the native addon's in C; both give the very
  * same octets for the same pieces (`test/engine/mime/transfer`).
  *
@@ -60,6 +60,9 @@ export interface TransferCodecs {
    * @returns octets written
    */
   encodeQuotedPrintable(input: Uint8Array, last: boolean, state: Uint32Array, out: Uint8Array): number
+
+  /** LF octets: what IMAP servers count as lines. */
+  countLineFeeds(octets: Uint8Array): number
 }
 
 /** Longer separators than a line end with some stray white space are no layout (`base64-layout.ts`). */

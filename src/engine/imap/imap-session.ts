@@ -12,6 +12,7 @@ import { PreAuth } from './pre-auth.ts'
 import { Relay } from './relay.ts'
 import { byeLine } from './reply.ts'
 import { literalOfResponse, parseHead } from './response.ts'
+import { sealTransforms } from './seal-transforms.ts'
 import type { MakeTransforms } from './transforms.ts'
 
 /** Before login (imap.md §2). */
@@ -49,7 +50,7 @@ export class ImapSession implements Session {
   #armedFor = ''
   #pulling = false
 
-  constructor(start: SessionStart, makeTransforms: MakeTransforms) {
+  constructor(start: SessionStart, makeTransforms: MakeTransforms = sealTransforms(start)) {
     this.#start = start
     this.#makeTransforms = makeTransforms
     this.#reader = new CommandReader({

@@ -10,7 +10,7 @@ import { GatewayError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import type { Companion } from '../guard/guard.ts'
 
-const MAIN_FILE = fileURLToPath(new URL('./main.ts', import.meta.url))
+const MAIN_FILE = fileURLToPath(new URL('../../bin/vesmail.ts', import.meta.url))
 const START_MS = 30_000
 const STOP_MS = 4000
 const FIRST_DELAY_MS = 100

@@ -23,14 +23,14 @@ const Server = z.looseObject({
   login: Word.nullish(),
   password: z.string().max(16_384).nullish(),
   sasl: z.string().max(64).nullish(),
-  tls: z.looseObject({ level: z.unknown(), persist: z.unknown() }).nullish(),
-  calc: z.unknown(),
-  sizes: z.unknown(),
-  unavailable: z.unknown(),
-  mode: z.unknown(),
+  tls: z.looseObject({ level: z.unknown().optional(), persist: z.unknown().optional() }).nullish(),
+  calc: z.unknown().optional(),
+  sizes: z.unknown().optional(),
+  unavailable: z.unknown().optional(),
+  mode: z.unknown().optional(),
   override: z.string().max(4096).nullish(),
 })
-const ProfileObject = z.looseObject({ imap: z.unknown(), smtp: z.unknown() })
+const ProfileObject = z.looseObject({ imap: z.unknown().optional(), smtp: z.unknown().optional() })
 
 const LEVELS: readonly TlsLevel[] = ['none', 'optional', 'unsecure', 'medium', 'high']
 const MODES: readonly SealMode[] = ['PLAIN', 'FALLBACK', 'REJECT', 'XCHG', 'HIGH']

@@ -1,8 +1,35 @@
-/** Which engine speaks to the clients of which service. */
+/** Which engine speaks to the clients of which service, and how their messages are sealed and opened. */
 import type { Service } from '../base/config/config-file.ts'
 import { GatewayError } from '../base/errors.ts'
+import { ImapSession } from '../engine/imap/imap-session.ts'
+import { Opener } from '../engine/seal/opener.ts'
+import { Sealer } from '../engine/seal/sealer.ts'
 import type { Session, SessionStart } from '../engine/session.ts'
+import type { MailSettings } from '../engine/settings.ts'
+import { SmtpSession } from '../engine/smtp/smtp-session.ts'
+import type { Transform } from '../engine/transform.ts'
 
-export function sessionOf(service: Service, _start: SessionStart): Session {
-  throw new GatewayError('INTERNAL', { reason: `no session of ${service} yet` })
+export function sessionOf(service: Service, start: SessionStart): Session {
+  switch (service) {
+    case 'smtp':
+      return new SmtpSession(start, { makeSealer: (_, account) => sealer(start, account.settings, null) })
+    case 'imap':
+      return new ImapSession(start, (settings) => ({
+        opener: () => new Opener({ maxbufOctets: settings.maxbufOctets }),
+        sealer: (octets) => sealer(start, settings, octets),
+      }))
+    case 'now':
+      throw new GatewayError('INTERNAL', { reason: 'HTTP has no session' })
+  }
+}
+
+/** @param appendOctets of a message that a client stores (APPEND); null: of one that it submits */
+function sealer(start: SessionStart, settings: MailSettings, appendOctets: number | null): Transform {
+  return new Sealer({
+    random: start.random,
+    idBase: `.VESmail@${start.host}`,
+    settings,
+    totalOctets: appendOctets,
+    addedIdStays: appendOctets === null,
+  })
 }

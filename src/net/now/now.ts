@@ -1,0 +1,104 @@
+/**
+ * The HTTP side next to the proxies ("now", now.md): which request is answered how. Each answer's work is in a file of
+ * its own; what it needs from outside comes with {@link NowParts}.
+ */
+
+import { asGatewayError } from '../../base/errors.ts'
+import type { Log } from '../../base/log.ts'
+import type { HttpHead, HttpRequest, HttpResponse } from '../http.ts'
+import { failure, json, plain, withHeaders } from './answers.ts'
+import { type NowAsk, parseAsk } from './ask.ts'
+import { type SpoolReaders, sendOpened, sendSealed } from './download.ts'
+import { type UploadParts, upload } from './upload.ts'
+
+/** JSON bodies: a VESkey, two ids and provider settings. */
+export const MAX_JSON_OCTETS = 32 * 1024
+
+export interface NowParts {
+  /** TLS from the first octet or by SNI: secrets are taken over nothing else. */
+  readonly isSecure: boolean
+  /** `now.headers`, in order. */
+  readonly headers: readonly (readonly [string, string])[]
+  /** What `GET /ves.json` answers; null: 404. */
+  readonly manifest: string | null
+  /** Where `GET /e2e/…` leads; null: 404. */
+  readonly e2eUrl: string | null
+  /** PEM of the OAuth public key; null: 404. */
+  readonly oauthKey: string | null
+  /** The viewer's files by path below `/now/`; null where it is not there. */
+  readonly viewer: (path: string) => HttpResponse | null
+  /** null: nothing is spooled here. */
+  readonly spool: (SpoolReaders & UploadParts) | null
+  readonly probe: (ask: Extract<NowAsk, { kind: 'probe' }>, request: HttpRequest) => Promise<HttpResponse>
+  readonly log: Log
+}
+
+/** Uploads are streamed; everything else is small. */
+export function isStreamed({ method }: HttpHead): boolean {
+  return method === 'PUT'
+}
+
+/** Never throws: what fails is an answer. */
+export async function answerNow(request: HttpRequest, parts: NowParts): Promise<HttpResponse> {
+  const answer = await route(request, parts).catch((thrown: unknown) => {
+    const error = asGatewayError(thrown)
+    if (error.code === 'INTERNAL') parts.log.write('error', 'now', { path: request.path, reason: nameOf(thrown) })
+    return failure(error)
+  })
+  return withHeaders(answer, parts.headers)
+}
+
+async function route(request: HttpRequest, parts: NowParts): Promise<HttpResponse> {
+  switch (request.method) {
+    case 'OPTIONS':
+      return { status: 200 }
+    case 'GET':
+    case 'HEAD':
+      return get(request, parts)
+    case 'PUT':
+      return parts.spool === null ? plain(503, 'Nothing is spooled here') : upload(request, parts.spool)
+    case 'POST':
+      return post(request, parts)
+    default:
+      return plain(405, 'Method not allowed')
+  }
+}
+
+function get({ path, query }: HttpRequest, parts: NowParts): HttpResponse {
+  if (path === '/ves.json') return parts.manifest === null ? plain(404, 'No manifest') : json(200, parts.manifest)
+  if (path.startsWith('/oauth')) {
+    if (parts.oauthKey === null) return plain(404, 'No OAuth key')
+    return { status: 200, headers: { 'content-type': 'application/x-pem-file' }, body: parts.oauthKey }
+  }
+  if (path.startsWith('/e2e/')) {
+    if (parts.e2eUrl === null) return plain(404, 'Not configured')
+    const target = parts.e2eUrl + path.slice('/e2e/'.length) + (query === '' ? '' : `#${query}`)
+    return { status: 302, headers: { location: target } }
+  }
+  // A WebSocket's path without the upgrade.
+  if (path.startsWith('/ws/')) return plain(426, 'A WebSocket is expected here', { upgrade: 'websocket' })
+  if (path.startsWith('/now/')) return parts.viewer(path.slice('/now/'.length)) ?? plain(404, 'Not found')
+  return plain(405, 'Method not allowed')
+}
+
+async function post(request: HttpRequest, parts: NowParts): Promise<HttpResponse> {
+  const ask = parseAsk(request.body)
+  if (ask === null) return plain(400, 'A JSON object with messageId and token, or with probe, is expected')
+  // Before anything else is looked at: whoever sent a secret in plaintext shall stop.
+  if (!parts.isSecure) return plain(426, 'TLS is required', { upgrade: 'TLS/1.2' })
+  switch (ask.kind) {
+    case 'probe':
+      return parts.probe(ask, request)
+    case 'sealed':
+      return parts.spool === null
+        ? plain(404, 'Nothing is spooled here')
+        : sendSealed(ask.messageId, ask.token, parts.spool)
+    case 'opened':
+      if (request.path !== '/') return plain(405, 'Method not allowed')
+      return parts.spool === null ? plain(404, 'Nothing is spooled here') : sendOpened(ask, parts.spool)
+  }
+}
+
+function nameOf(thrown: unknown): string {
+  return thrown instanceof Error ? `${thrown.name} ${thrown.stack?.split('\n')[1]?.trim() ?? ''}` : typeof thrown
+}

@@ -1,0 +1,39 @@
+/**
+ * What the HTTP side asks the key repository about a spooled message: may this bearer see its item, and whose is it?
+ * (key-repository.md §3). It learns no key.
+ */
+import { GatewayError } from '../../base/errors.ts'
+import type { Secret } from '../../base/secret.ts'
+import type { ApiConnection } from '../../ves/client/api-connection.ts'
+
+export interface SpooledItem {
+  /** E-mail address of the creator's VES user, its case kept: names the spool folder. */
+  readonly creator: string
+  /** Does the bearer hold the item's key? */
+  readonly isShared: boolean
+}
+
+/** Longest message id that can name an item; longer ones are not asked for. Octets. */
+export const MAX_ID_OCTETS = 1000
+
+/**
+ * @param bearer a session token, or the item's verify token
+ * @throws {GatewayError} VES_NOT_FOUND: no such item · VES_DENIED: a bad token · others: the repository is in trouble
+ */
+export async function askSpooledItem(
+  api: ApiConnection,
+  domain: string,
+  messageId: string,
+  bearer: Secret<string>,
+): Promise<SpooledItem> {
+  const { result } = await api.request({
+    path: 'vaultItems?fields=id,type,file(externals,creator(id,email)),vaultEntries(id,vaultKey(id))',
+    body: { file: { externals: [{ domain, externalId: messageId }] }, $op: 'fetch' },
+    bearer,
+    repeatable: true,
+  })
+  const creator = (result as { file?: { creator?: { email?: unknown } } }).file?.creator?.email
+  if (typeof creator !== 'string' || creator === '') throw new GatewayError('VES_PARSE', { reason: 'no creator' })
+  const entries = (result as { vaultEntries?: unknown }).vaultEntries
+  return { creator, isShared: Array.isArray(entries) && entries.length > 0 }
+}

@@ -3,16 +3,15 @@
  * (renewal by a cron job needs no HUP). A pair that is broken in the moment of its renewal leaves the old one in use.
  */
 import { readFile, stat } from 'node:fs/promises'
-import type { SecureContext } from 'node:tls'
 import { GatewayError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
-import { type ServerTlsOptions, serverTls } from '../net/tls.ts'
+import { type ServerTls, type ServerTlsOptions, serverTls } from '../net/tls.ts'
 
 /** Looking at a file's time costs 50 µs in the thread pool: not more often than that. */
 const RECHECK_MS = 1000
 
 interface Entry {
-  readonly context: SecureContext
+  readonly context: ServerTls['context']
   readonly stamp: string
   checkedMs: number
 }
@@ -43,7 +42,7 @@ export class CertificateStore {
   }
 
   /** @throws {GatewayError} CONFIG_INVALID where the pair cannot be used and never could */
-  async context(name: CertificateName): Promise<SecureContext> {
+  async context(name: CertificateName): Promise<ServerTls['context']> {
     const key = `${name.cert}\0${name.pkey}\0${name.minVersion}`
     const known = this.#entries.get(key)
     const nowMs = this.#nowMs()

@@ -1,7 +1,6 @@
 /**
  * What a listener and the host that the client named make of a connection: options, mail settings, certificate.
  */
-import type { SecureContext } from 'node:tls'
 import type { ConfigFile, DaemonEntry, Service } from '../base/config/config-file.ts'
 import { daemonConfig, hostConfig } from '../base/config/merge.ts'
 import type { Config } from '../base/config/options.ts'
@@ -108,7 +107,7 @@ export class Listener {
     if (this.hasTls) await this.#context(this.main.config)
   }
 
-  #context(config: Config): Promise<SecureContext> {
+  #context(config: Config): Promise<ServerTls['context']> {
     const minVersion = config['tls.min'] === '1.3' ? 'TLSv1.3' : 'TLSv1.2'
     return this.#parts.certificates.context({ ...certificateOf(config, this.#parts.ownCertificate), minVersion })
   }

@@ -1,0 +1,58 @@
+/**
+ * The whole gateway for a test file: the real daemon (guard, two workers, embedded repository) in front of the sandbox
+ * provider, with an account for each of the provider's users. Stopped and removed after the file's tests.
+ */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after } from 'node:test'
+import { type DemoGateway, startGateway } from '../../src/cli/demo/gateway.ts'
+import type { Provider } from '../../src/cli/sandbox/provider.ts'
+import { LAB_USERS } from './provider.ts'
+
+export interface LabGateway extends DemoGateway {
+  /** File with the certificate that clients have to trust. */
+  readonly caFile: string
+  readonly directory: string
+  /** The account's password at the gateway, by local part. */
+  readonly passwords: Readonly<Record<string, string>>
+}
+
+export interface LabGatewayOptions {
+  readonly workers?: number
+  /** SMTP mode of the accounts. */
+  readonly mode?: string
+  readonly users?: readonly string[]
+  /** Merged over the lab's configuration, top level keys. */
+  readonly configuration?: Readonly<Record<string, unknown>>
+}
+
+export async function labGateway(provider: Provider, options: LabGatewayOptions = {}): Promise<LabGateway> {
+  const directory = mkdtempSync(join(tmpdir(), 'vm-gw-'))
+  const gateway = await startGateway({
+    directory,
+    provider,
+    workers: options.workers ?? 2,
+    anyPorts: true,
+    ...(options.configuration === undefined ? {} : { configuration: options.configuration }),
+  })
+  after(async () => {
+    await gateway.stop()
+    rmSync(directory, { recursive: true, force: true })
+  })
+  const caFile = join(directory, 'ca.pem')
+  writeFileSync(caFile, gateway.ca)
+  const passwords: Record<string, string> = {}
+  for (const name of options.users ?? ['alice', 'bob']) {
+    const email = `${name}@${provider.domain}`
+    passwords[name] = await gateway.createAccount(email)
+    await gateway.setProfile(email, passwords[name], profileOf(provider, name, options.mode ?? 'REJECT'))
+  }
+  return { ...gateway, caFile, directory, passwords }
+}
+
+function profileOf(provider: Provider, name: string, mode: string): unknown {
+  const password = LAB_USERS.find((user) => user.name === name)?.password
+  const server = (port: number) => ({ host: provider.host, port, login: name, password, tls: { level: 'high' } })
+  return { imap: server(provider.ports.imap), smtp: { ...server(provider.ports.submission), mode } }
+}

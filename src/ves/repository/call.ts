@@ -19,6 +19,8 @@ export interface SessionCaller {
   readonly keyId: number
   readonly userId: number
   readonly email: string
+  /** Of a section's vault: it only reads. */
+  readonly section: boolean
 }
 
 /** A change, as the audit log has it: who and what key, never content. */

@@ -9,6 +9,7 @@ import type { Db } from '../store/schema.ts'
 import { insertSession, pruneSessions, sessionByHash, touchSession } from '../store/sessions.ts'
 import { userById } from '../store/users.ts'
 import { hashToken, SESSION_MS, type Tokens } from '../tokens.ts'
+import { isSectionKey } from './names.ts'
 
 export type Credentials =
   | { readonly kind: 'none' }
@@ -57,7 +58,14 @@ export async function authenticate(given: Credentials, at: Authenticating): Prom
   if (known === null) return begin(at, said.keyId, said.issuedMs, hash)
   if (known.revoked !== 0 || known.key_type === 'deleted' || known.locked !== 0) throw noSession('session ended')
   if (known.used_ms + TOUCH_MS < at.nowMs) await touchSession(at.db, known.id, at.nowMs)
-  return { kind: 'session', sessionId: known.id, keyId: known.key_id, userId: known.user_id, email: known.email }
+  return {
+    kind: 'session',
+    sessionId: known.id,
+    keyId: known.key_id,
+    userId: known.user_id,
+    email: known.email,
+    section: known.section === 1,
+  }
 }
 
 /** The first use of a token: only now does it take a row. */
@@ -68,8 +76,9 @@ async function begin(at: Authenticating, keyId: number, issuedMs: number, tokenH
     throw noSession('session ended')
   }
   const expiresMs = issuedMs + SESSION_MS
-  const sessionId = await insertSession(at.db, { tokenHash, keyId, userId: user.id, expiresMs }, at.nowMs)
+  const section = await isSectionKey(at.db, keyId)
+  const sessionId = await insertSession(at.db, { tokenHash, keyId, userId: user.id, expiresMs, section }, at.nowMs)
   if (sessionId % PRUNE_EVERY === 0) await pruneSessions(at.db, keyId, at.settings.maxSessionsPerKey, at.nowMs)
   at.sealer.used(keyId)
-  return { kind: 'session', sessionId, keyId, userId: user.id, email: user.email }
+  return { kind: 'session', sessionId, keyId, userId: user.id, email: user.email, section }
 }

@@ -28,7 +28,7 @@ export async function postUser(call: Call, body: UserBody, fields: Fields | null
     if (user === null) throw notFound('user')
     return viewUser(call, user, fields, true)
   }
-  const session = await needWriter(call)
+  const session = needWriter(call)
   if (body.op !== null) throw denied('users are made with their account')
   if (body.id !== session.userId) throw denied('not you')
   if (body.email !== null && body.email !== session.email) throw denied('the address stays')
@@ -55,7 +55,7 @@ export async function getSession(call: Call, id: number, fields: Fields | null):
 
 /** @param id null: all of the user's but the asking one */
 export async function deleteSession(call: Call, id: number | null): Promise<View> {
-  const session = await needWriter(call)
+  const session = needWriter(call)
   if (id === null) {
     await revokeSessions(call.db, session.userId, session.sessionId, call.nowMs)
     note(call, 'session.end-others', `user:${session.userId}`)

@@ -1,7 +1,7 @@
 /** `vaultItems` and `files`: read, create, replace, share, unshare, delete. */
 import type { ItemBody } from '../body.ts'
 import { type Call, needSession, note, type SessionCaller } from '../call.ts'
-import { type Fields, fieldsOf } from '../fields.ts'
+import type { Fields } from '../fields.ts'
 import { denied, invalid, noSession, notFound } from '../refuse.ts'
 import {
   insertItem,
@@ -22,7 +22,6 @@ import { isItemWriter } from './item-access.ts'
 import { checkItemName, type Name } from './names.ts'
 import { needWriter } from './vault-keys.ts'
 
-const ID = fieldsOf('id')
 const MAX_PAGE = 200
 
 export async function getVaultItem(call: Call, id: number, fields: Fields | null): Promise<View> {
@@ -71,7 +70,7 @@ export async function listItems(
 
 export async function postVaultItem(call: Call, body: ItemBody, fields: Fields | null): Promise<View> {
   if (body.op === 'fetch' || isBareId(body)) return fetchItem(call, body, fields)
-  const session = await needWriter(call)
+  const session = needWriter(call)
   if (body.op === 'ignore') throw invalid('$op: nothing to ignore here')
   const names = body.file?.externals ?? []
   const known = body.id !== null ? await itemById(call.db, body.id, call.store) : await firstNamed(call, names)
@@ -83,7 +82,7 @@ export async function postVaultItem(call: Call, body: ItemBody, fields: Fields |
   const id = known.id
   if (body.id !== null) await mergeItem(call, session, known, body, names)
   else await replaceItem(call, session, known, body)
-  return viewItem(call, (await itemById(call.db, id))!, fields ?? ID)
+  return fields === null ? { id } : viewItem(call, (await itemById(call.db, id))!, fields)
 }
 
 function isBareId(body: ItemBody): boolean {
@@ -148,7 +147,7 @@ async function createItem(call: Call, session: SessionCaller, body: ItemBody, fi
   const refs = { root: { kind: 'item' as const, id }, keys: [] }
   const keys = await applyEntries(call, session, { id, isNew: true }, body.vaultEntries ?? [], 'exactly', refs)
   note(call, 'item.create', `item:${id}`, keys)
-  return viewItem(call, (await itemById(call.db, id))!, fields ?? ID)
+  return fields === null ? { id } : viewItem(call, (await itemById(call.db, id))!, fields)
 }
 
 /** A password item belongs to a key, and is made by that key's people. */

@@ -11,9 +11,6 @@ import type { KeyRow } from '../store/schema.ts'
 import { isOwner, isOwnerOrMaker, maySee, type View, viewKey } from '../views/keys.ts'
 import { addEntriesToOwnKey, applyEntries, keyNamed, type Refs } from './entries.ts'
 import { createKey } from './key-create.ts'
-import { isSectionKey } from './names.ts'
-
-const ID = fieldsOf('id')
 
 export async function getVaultKey(call: Call, id: number, fields: Fields | null): Promise<View> {
   const key = await keyById(call.db, id)
@@ -23,12 +20,12 @@ export async function getVaultKey(call: Call, id: number, fields: Fields | null)
 
 export async function postVaultKey(call: Call, body: KeyBody, fields: Fields | null): Promise<View> {
   if (body.op === 'fetch') return fetchKey(call, body, fields)
-  const session = await needWriter(call)
+  const session = needWriter(call)
   if (body.op === 'ignore') throw invalid('$op: nothing to ignore here')
   if (body.id === null) {
     if (body.op === 'delete') throw invalid('vaultKey: id expected')
     const id = await createKey(call, session, body, { root: null, keys: [] })
-    return viewKey(call, (await keyById(call.db, id))!, fields ?? ID)
+    return fields === null ? { id } : viewKey(call, (await keyById(call.db, id))!, fields)
   }
   if (body.op === 'create') throw denied('this key exists')
   const key = await keyById(call.db, body.id)
@@ -38,9 +35,9 @@ export async function postVaultKey(call: Call, body: KeyBody, fields: Fields | n
 }
 
 /** A session that may change something: a section's only reads. */
-export async function needWriter(call: Call): Promise<SessionCaller> {
+export function needWriter(call: Call): SessionCaller {
   const session = needSession(call)
-  if (await isSectionKey(call.db, session.keyId)) throw denied('a section only reads')
+  if (session.section) throw denied('a section only reads')
   return session
 }
 
@@ -94,7 +91,7 @@ async function changeKey(
   else if (body.type !== null && body.type !== key.type) throw denied('the type changes only by replacing another key')
   const after = (await keyById(call.db, key.id))!
   // Moving the last entry of a temp key ends it.
-  return after.type === 'deleted' ? { id: key.id } : viewKey(call, after, fields ?? ID)
+  return after.type === 'deleted' ? { id: key.id } : viewKey(call, after, fields ?? fieldsOf('id'))
 }
 
 /** The key's own VESkey for more keys: by its owner, and by whoever made it. */

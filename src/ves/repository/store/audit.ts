@@ -46,12 +46,12 @@ export async function appendAudit(
     before = hashOf(row, before)
     rows.push({ ...row, hash: before })
   }
-  await db.insertInto('audit_log').values(rows).execute()
-  await db
-    .updateTable('audit_head')
-    .set({ seq: seq + rows.length, hash: before })
-    .where('id', '=', 1)
-    .execute()
+  const next = { seq: seq + rows.length, hash: before }
+  // Sent together where the database takes more than one at a time.
+  await Promise.all([
+    db.insertInto('audit_log').values(rows).execute(),
+    db.updateTable('audit_head').set(next).where('id', '=', 1).execute(),
+  ])
 }
 
 function hashOf(row: Omit<AuditRow, 'hash'>, before: string): string {

@@ -42,7 +42,7 @@ const STEPS: Record<string, readonly string[]> = {
     `create index vault_entries_key on vault_entries (key_id, id)`,
     `create table sessions (id {id}, token_hash text not null unique, key_id {int} not null references vault_keys (id),
       user_id {int} not null references users (id), created_ms {int} not null, used_ms {int} not null,
-      expires_ms {int} not null, revoked {int} not null)`,
+      expires_ms {int} not null, revoked {int} not null, section {int} not null)`,
     `create index sessions_user on sessions (user_id)`,
     `create index sessions_key on sessions (key_id)`,
     `create index sessions_expiry on sessions (expires_ms)`,

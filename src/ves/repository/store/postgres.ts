@@ -1,7 +1,10 @@
 /**
  * The PostgreSQL store: a pool of connections, one transaction per request. Several repositories may share a database.
+ *
+ * A round trip costs more here than the work at its end: statements are prepared once per connection, and BEGIN travels
+ * together with the first of them.
  */
-import { Kysely, PostgresDialect } from 'kysely'
+import { Kysely, PostgresDialect, type PostgresPoolClient } from 'kysely'
 import pg from 'pg'
 import { GatewayError } from '../../../base/errors.ts'
 import { migrate } from './migrations.ts'
@@ -11,11 +14,13 @@ import type { Store } from './store.ts'
 /** Requests that may wait for a connection; the next is told to come back. */
 const MAX_WAITING = 4096
 /** Runs of one request: the second sees what the other transaction wrote. */
-const MAX_TRIES = 4
+const MAX_TRIES = 5
 /** unique_violation, serialization_failure, deadlock_detected: another transaction was there first. */
 const CONFLICTS = new Set(['23505', '40001', '40P01'])
 /** OID of int8, which pg gives as text by default; ours are below 2^53. */
 const INT8 = 20
+/** Statement texts that are prepared; lists of many lengths make many texts, and each connection keeps its own. */
+const MAX_PREPARED = 400
 
 export interface PostgresOptions {
   /** `postgresql://user:password@host:port/database`, or with `?host=/socket/folder`. */
@@ -30,33 +35,34 @@ export async function openPostgresStore(options: PostgresOptions): Promise<Store
     connectionTimeoutMillis: 10_000,
     statement_timeout: 30_000,
     idle_in_transaction_session_timeout: 60_000,
-    types: {
-      getTypeParser: ((oid: number, format?: 'text' | 'binary') =>
-        oid === INT8 && format !== 'binary'
-          ? Number
-          : pg.types.getTypeParser(oid, format as 'text')) as typeof pg.types.getTypeParser,
-    },
-  })
+    pipeline: true,
+    types: { getTypeParser: numbersFromInt8 as typeof pg.types.getTypeParser },
+  } as pg.PoolConfig)
   // An idle connection that the server closed: the pool makes another; the request in hand has its own error.
   pool.on('error', () => {})
-  const db = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) })
   try {
-    await migrate(db, 'postgresql')
+    await migrate(new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) }), 'postgresql')
   } catch (error) {
-    await db.destroy()
+    await pool.end()
     throw error
   }
-  return new PostgresStore(db)
+  return new PostgresStore(pool)
+}
+
+function numbersFromInt8(oid: number, format?: 'text' | 'binary'): unknown {
+  return oid === INT8 && format !== 'binary' ? Number : pg.types.getTypeParser(oid, format as 'text')
 }
 
 class PostgresStore implements Store {
   readonly kind = 'postgresql'
-  readonly #db: Db
+  readonly #pool: pg.Pool
+  readonly #databases = new WeakMap<pg.PoolClient, Db>()
+  readonly #names = new Map<string, string>()
   #open = 0
   #closed = false
 
-  constructor(db: Db) {
-    this.#db = db
+  constructor(pool: pg.Pool) {
+    this.#pool = pool
   }
 
   async transaction<T>(work: (db: Db) => Promise<T>): Promise<T> {
@@ -66,7 +72,7 @@ class PostgresStore implements Store {
     try {
       for (let tries = 1; ; tries++) {
         try {
-          return await this.#db.transaction().setIsolationLevel('read committed').execute(work)
+          return await this.#once(work)
         } catch (error) {
           if (error instanceof GatewayError) throw error
           if (tries === MAX_TRIES || !CONFLICTS.has(codeOf(error))) {
@@ -81,7 +87,56 @@ class PostgresStore implements Store {
 
   async close(): Promise<void> {
     this.#closed = true
-    await this.#db.destroy()
+    await this.#pool.end()
+  }
+
+  async #once<T>(work: (db: Db) => Promise<T>): Promise<T> {
+    const client = await this.#pool.connect()
+    let broken = false
+    try {
+      const begun = client.query('begin')
+      // Its failure is met where it is awaited, below; until then it is not unhandled.
+      begun.catch(() => {})
+      try {
+        const result = await work(this.#databaseOn(client))
+        await begun
+        const { command } = await client.query('commit')
+        // PostgreSQL answers COMMIT of a failed transaction with ROLLBACK and no error.
+        if (command !== 'COMMIT') throw new GatewayError('IO', { reason: 'the store could not commit' })
+        return result
+      } catch (error) {
+        await client.query('rollback').catch(() => {
+          broken = true
+        })
+        throw error
+      }
+    } finally {
+      client.release(broken)
+    }
+  }
+
+  #databaseOn(client: pg.PoolClient): Db {
+    const known = this.#databases.get(client)
+    if (known !== undefined) return known
+    const connection = {
+      query: (text: string, values: readonly unknown[]) => {
+        const name = this.#nameOf(text)
+        return client.query({ text, values: [...values], ...(name === undefined ? {} : { name }) })
+      },
+      release: () => {},
+    } as unknown as PostgresPoolClient
+    const pool = { connect: () => Promise.resolve(connection), end: () => Promise.resolve(), options: {} }
+    const db = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) })
+    this.#databases.set(client, db)
+    return db
+  }
+
+  #nameOf(text: string): string | undefined {
+    const known = this.#names.get(text)
+    if (known !== undefined || this.#names.size >= MAX_PREPARED) return known
+    const name = `v${this.#names.size}`
+    this.#names.set(text, name)
+    return name
   }
 }
 

@@ -66,6 +66,8 @@ export interface Schema {
     used_ms: number
     expires_ms: number
     revoked: number
+    /** Of a section's vault: it only reads. */
+    section: number
   }
   /** Matters that a session was told of. */
   session_attn: { session_id: number; key_id: number }

@@ -27,7 +27,7 @@ export async function sessionById(db: Db, id: number): Promise<SessionRow | null
 
 export async function insertSession(
   db: Db,
-  session: { tokenHash: string; keyId: number; userId: number; expiresMs: number },
+  session: { tokenHash: string; keyId: number; userId: number; expiresMs: number; section: boolean },
   nowMs: number,
 ): Promise<number> {
   const row = await db
@@ -40,6 +40,7 @@ export async function insertSession(
       used_ms: nowMs,
       expires_ms: session.expiresMs,
       revoked: 0,
+      section: session.section ? 1 : 0,
     })
     .returning('id')
     .executeTakeFirstOrThrow()

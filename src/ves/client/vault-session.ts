@@ -59,7 +59,7 @@ const OWN_KEYS_TTL_MS = 60_000
 export class VaultSession implements VesSession {
   readonly client: VesClient
   readonly log: Log
-  readonly user: { readonly id: number; readonly email: string }
+  user: { readonly id: number; readonly email: string }
   readonly vaultUri: string
   readonly keyId: number
   readonly privateKey: VaultKey
@@ -92,6 +92,13 @@ export class VaultSession implements VesSession {
     const cache = { maxOctets: 8 * 1024 * 1024, ttlMs: OWN_KEYS_TTL_MS, nowMs: start.nowMs, octetsOf: () => 8192 }
     this.#ownKeys = new BoundedCache({ ...cache, maxEntries: 16 })
     this.#tempKeys = new BoundedCache({ ...cache, maxEntries: 1000 })
+  }
+
+  /** The user's address, from the repository; pending matters come along. */
+  async learnEmail(): Promise<void> {
+    const { result } = await this.request({ path: 'me?fields=id,email' })
+    if (idAt(result) !== this.user.id) throw new GatewayError('VES_INCORRECT', { reason: 'session of another user' })
+    this.user = { id: this.user.id, email: textAt(result, 'email') }
   }
 
   async item(uri: string): Promise<VesItem> {

@@ -227,7 +227,7 @@ export class VesClient {
     if (token === undefined)
       throw new GatewayError('ACCESS_DENIED', { reason: 'no session token', keyId: idAt(vaultKey) })
     const user = objectAt(vaultKey, 'user')
-    return new VaultSession({
+    const session = new VaultSession({
       client: this,
       log: this.#log,
       nowMs: this.#nowMs,
@@ -238,6 +238,9 @@ export class VesClient {
       token: readToken(token),
       messageKeyCacheEntries: this.options.messageKeyCacheEntries ?? 1000,
     })
+    // Without a session a user's address is nobody's business; the vault's name need not be it.
+    if (session.user.email === '') await session.learnEmail()
+    return session
   }
 
   /** @returns the error of a wrong VESkey, so that both failures take the same way */

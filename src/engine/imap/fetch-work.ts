@@ -6,7 +6,7 @@
 import { GatewayError } from '../../base/errors.ts'
 import type { ClientCommand } from './command-reader.ts'
 import { stringAt } from './cursor.ts'
-import type { FetchCommand } from './fetch-command.ts'
+import { type FetchCommand, setsSeen } from './fetch-command.ts'
 import { printItem } from './fetch-items.ts'
 import type { MessageKind } from './mailbox.ts'
 import { imapReply } from './reply.ts'
@@ -21,6 +21,8 @@ import type { LiteralSink, Work, WorkHost } from './work.ts'
 const MAX_SET_OCTETS = 7000
 /** UIDs looked up one by one before it is cheaper to ask. */
 const MAX_KNOWN = 2000
+/** Sealed messages asked for ahead; each may hold an opened message until its turn comes. */
+const MAX_AHEAD = 3
 
 type Unit =
   | { readonly kind: 'plain'; readonly set: string }
@@ -30,7 +32,8 @@ type Unit =
 type State =
   | { readonly in: 'learning'; readonly tag: string }
   | { readonly in: 'plain'; readonly tag: string }
-  | { readonly in: 'sealed'; readonly answer: SealedAnswer }
+  /** Sealed messages under way, in order; the first one speaks, the others wait with what they have. */
+  | { readonly in: 'sealed'; readonly answers: SealedAnswer[] }
   | { readonly in: 'over' }
 
 export class FetchWork implements Work {
@@ -59,7 +62,7 @@ export class FetchWork implements Work {
   }
 
   get wantsUpstream(): boolean {
-    return this.#state.in !== 'sealed' || this.#state.answer.wants
+    return this.#state.in !== 'sealed' || this.#state.answers.every((answer) => answer.wants)
   }
 
   start(): void {
@@ -79,7 +82,9 @@ export class FetchWork implements Work {
   }
 
   literalSink(text: Buffer): LiteralSink | null {
-    return this.#state.in === 'sealed' ? this.#state.answer.literalSink(text) : null
+    if (this.#state.in !== 'sealed') return null
+    // The server answers in order: the first one that still waits for its message.
+    return this.#state.answers.find((answer) => answer.waitsForContent)?.literalSink(text) ?? null
   }
 
   fetch(answer: FetchAnswer, bytes: Buffer): boolean {
@@ -87,7 +92,7 @@ export class FetchWork implements Work {
       case 'learning':
         return this.#learn(answer, bytes)
       case 'sealed':
-        return this.#state.answer.fetch(answer, bytes)
+        return this.#state.answers.some((each) => each.fetch(answer, bytes))
       default:
         return false
     }
@@ -99,7 +104,7 @@ export class FetchWork implements Work {
     else this.#failure ??= text
     switch (this.#state.in) {
       case 'sealed':
-        this.#state.answer.tagged(tag)
+        for (const answer of [...this.#state.answers]) answer.tagged(tag)
         break
       case 'learning':
       case 'plain':
@@ -116,15 +121,15 @@ export class FetchWork implements Work {
   continuation(): void {}
 
   expunged(number: number): void {
-    if (this.#state.in === 'sealed') this.#state.answer.expunged(number)
+    if (this.#state.in === 'sealed') for (const answer of this.#state.answers) answer.expunged(number)
   }
 
   vanished(ranges: readonly (readonly [number, number])[]): void {
-    if (this.#state.in === 'sealed') this.#state.answer.vanished(ranges)
+    if (this.#state.in === 'sealed') for (const answer of this.#state.answers) answer.vanished(ranges)
   }
 
   dispose(): void {
-    if (this.#state.in === 'sealed') this.#state.answer.dispose()
+    if (this.#state.in === 'sealed') for (const answer of this.#state.answers) answer.dispose()
     this.#state = { in: 'over' }
   }
 
@@ -169,24 +174,60 @@ export class FetchWork implements Work {
   }
 
   #next(): void {
-    const unit = this.#failure instanceof GatewayError && this.#failure.fault.retry ? undefined : this.#units.pop()
+    const unit = this.#stopped ? undefined : this.#units.pop()
     if (unit === undefined) {
       this.#finish()
       return
     }
-    const { items, partModifiers } = this.#fetch
-    if (unit.kind === 'plain') {
-      const tag = this.#host.nextTag()
-      this.#state = { in: 'plain', tag }
-      this.#host.toUpstream(`${tag} ${this.#verb} ${unit.set} (${items.map(printItem).join(' ')})${partModifiers}\r\n`)
+    if (unit.kind === 'sealed') {
+      this.#state = { in: 'sealed', answers: [] }
+      this.#begin(unit)
+      this.#fill()
       return
     }
-    const answer = new SealedAnswer(this.#host, this.#fetch, unit.number, unit.uid, (failure) => {
-      this.#failure ??= failure
-      this.#next()
-    })
-    this.#state = { in: 'sealed', answer }
+    const { items, partModifiers } = this.#fetch
+    const tag = this.#host.nextTag()
+    this.#state = { in: 'plain', tag }
+    this.#host.toUpstream(`${tag} ${this.#verb} ${unit.set} (${items.map(printItem).join(' ')})${partModifiers}\r\n`)
+  }
+
+  /** A failure that every further message would meet too. */
+  get #stopped(): boolean {
+    return this.#failure instanceof GatewayError && this.#failure.fault.retry
+  }
+
+  /**
+   * Asks ahead for the sealed messages that follow, so that they don't cost a round trip each. Not where an item sets
+   * \Seen: there the second question waits for the first one's result, behind messages that nobody could take yet.
+   */
+  #fill(): void {
+    const state = this.#state
+    if (state.in !== 'sealed' || this.#fetch.items.some(setsSeen)) return
+    while (state.answers.length < MAX_AHEAD && !this.#stopped) {
+      const unit = this.#units.at(-1)
+      if (unit?.kind !== 'sealed') return
+      this.#units.pop()
+      this.#begin(unit)
+    }
+  }
+
+  #begin(unit: Extract<Unit, { kind: 'sealed' }>): void {
+    if (this.#state.in !== 'sealed') return
+    const answer = new SealedAnswer(this.#host, this.#fetch, unit.number, unit.uid, () => this.#advance())
+    this.#state.answers.push(answer)
     answer.start()
+  }
+
+  /** Lets those speak whose turn it is. */
+  #advance(): void {
+    const state = this.#state
+    if (state.in !== 'sealed') return
+    for (let first = state.answers[0]; first?.ready === true; first = state.answers[0]) {
+      state.answers.shift()
+      this.#failure ??= first.emit()
+    }
+    if (state.answers.length > 0) this.#fill()
+    else this.#next()
   }
 
   #finish(): void {

@@ -17,26 +17,23 @@ export class SealedAnswer {
   /** Sequence number, or UID in UID FETCH, as we ask for it. */
   readonly #number: number
   readonly #uid: number | null
-  /** Called once; what stands in the way of a plain OK. */
-  readonly #done: (failure: GatewayError | null) => void
+  /** Called once: `emit` may be called. */
+  readonly #done: () => void
   #contentTag: string | null = null
   #patternTag: string | null = null
   #patternAsked = false
   #pattern: { readonly answer: FetchAnswer; readonly bytes: Buffer } | null = null
+  /** Attributes that were told after the pattern, as they stand in an answer. */
+  readonly #news = new Map<string, Buffer>()
   /** Sequence number as it is now; 0 = expunged meanwhile. */
   #sequence = 0
   #opening: Opening | null = null
   #opened: Opened | GatewayError | null
   #gone = false
+  #ready = false
   #over = false
 
-  constructor(
-    host: WorkHost,
-    fetch: FetchCommand,
-    number: number,
-    uid: number | null,
-    done: (failure: GatewayError | null) => void,
-  ) {
+  constructor(host: WorkHost, fetch: FetchCommand, number: number, uid: number | null, done: () => void) {
     this.#host = host
     this.#fetch = fetch
     this.#number = number
@@ -47,6 +44,15 @@ export class SealedAnswer {
 
   get wants(): boolean {
     return this.#opening?.wants !== false
+  }
+
+  /** All is there that `emit` needs. */
+  get ready(): boolean {
+    return this.#ready
+  }
+
+  get waitsForContent(): boolean {
+    return this.#contentTag !== null && this.#opening === null
   }
 
   start(): void {
@@ -84,7 +90,12 @@ export class SealedAnswer {
         return true
       }
     }
-    if (this.#patternTag === null || this.#pattern !== null || !this.#isPattern(answer, bytes)) return false
+    if (this.#pattern !== null) {
+      // Newer flags than the pattern has: an answer with the old ones must not follow them.
+      for (const { name, label, value } of answer.items) this.#news.set(name, bytes.subarray(label[0], value[1]))
+      return false
+    }
+    if (this.#patternTag === null || !this.#isPattern(answer, bytes)) return false
     this.#pattern = { answer, bytes }
     this.#sequence = answer.number
     return true
@@ -136,7 +147,7 @@ export class SealedAnswer {
 
   #open(): Opening {
     const { transforms, out, settings, opened } = this.#host
-    const opening = new Opening(transforms.opener(), out, settings.maxbufOctets * 2, (result) => {
+    const opening = new Opening(transforms.opener(), out, settings.maxbufOctets, (result) => {
       this.#opened = result
       if (!(result instanceof GatewayError) && this.#uid !== null) opened.put(this.#uid, result)
       this.#settle()
@@ -157,46 +168,40 @@ export class SealedAnswer {
 
   /** Goes on as far as what is there allows. */
   #settle(): void {
+    if (this.#over || this.#ready || this.#contentTag !== null || this.#patternTag !== null) return
     const opened = this.#opened
-    if (this.#gone && this.#contentTag === null && this.#patternTag === null) {
-      this.#finish(null)
-      return
-    }
-    if (this.#over || opened === null || this.#contentTag !== null || this.#patternTag !== null) return
-    if (!this.#patternAsked) {
+    if (opened === null && !this.#gone) return
+    if (!this.#patternAsked && opened !== null) {
       const { items } = this.#fetch
-      if (!(opened instanceof GatewayError)) {
-        this.#askPattern(lightItems(items))
-        return
-      }
-      const attributes = items.filter((item) => !isContent(item))
-      if (attributes.length > 0) {
-        this.#askPattern(lightItems(attributes))
+      const asked = opened instanceof GatewayError ? items.filter((item) => !isContent(item)) : items
+      if (asked.length > 0) {
+        this.#askPattern(lightItems(asked))
         return
       }
     }
-    this.#emit(opened)
+    this.#ready = true
+    this.#done()
   }
 
-  #emit(opened: Opened | GatewayError): void {
+  /** Gives the client its answer, once. @returns what stands in the way of a plain OK */
+  emit(): GatewayError | null {
+    this.#over = true
+    const opened = this.#opened
     const failure = opened instanceof GatewayError ? opened : null
-    if (this.#pattern !== null && this.#sequence > 0) {
-      const { answer, bytes } = this.#pattern
-      const { items } = this.#fetch
-      const line = render(this.#sequence, answer, bytes, items, (item) =>
-        opened instanceof GatewayError ? null : answerContent(opened, item),
-      )
+    if (opened !== null && this.#pattern !== null && this.#sequence > 0) {
+      const line = render({
+        number: this.#sequence,
+        ...this.#pattern,
+        items: this.#fetch.items,
+        news: this.#news,
+        value: (item) => (opened instanceof GatewayError ? null : answerContent(opened, item)),
+      })
       if (line !== null) this.#host.toClient(line)
     }
     // A key that is not shared yet is no failure: the message appears once it is (imap.md §5).
-    this.#finish(failure?.code === 'ITEM_UNAVAILABLE' ? null : failure)
-  }
-
-  #finish(failure: GatewayError | null): void {
-    if (this.#over) return
-    this.#over = true
-    if (failure !== null) this.#host.out.log('warn', 'message not opened', { code: failure.code, uid: this.#uid })
-    this.#done(failure)
+    if (failure === null || failure.code === 'ITEM_UNAVAILABLE') return null
+    this.#host.out.log('warn', 'message not opened', { code: failure.code, uid: this.#uid })
+    return failure
   }
 }
 

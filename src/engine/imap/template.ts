@@ -43,19 +43,21 @@ export function match(answer: FetchAnswer, bytes: Buffer, items: readonly FetchI
   })
 }
 
-/**
- * The answer for the client.
- * @param number  sequence number as of now
- * @param value   of a content item: name and value as they stand in the answer; null leaves the item out
- * @returns null when nothing but the UID would be left that nobody asked for
- */
-export function render(
-  number: number,
-  answer: FetchAnswer,
-  bytes: Buffer,
-  items: readonly FetchItem[],
-  value: (item: ContentItem) => Buffer | null,
-): Buffer | null {
+export interface Rendering {
+  /** Sequence number as of now. */
+  readonly number: number
+  readonly answer: FetchAnswer
+  /** The octets that the answer is of. */
+  readonly bytes: Buffer
+  readonly items: readonly FetchItem[]
+  /** Attributes that are newer than the answer's, by name. */
+  readonly news: ReadonlyMap<string, Buffer>
+  /** Of a content item: name and value as they stand in the answer; null leaves the item out. */
+  readonly value: (item: ContentItem) => Buffer | null
+}
+
+/** The answer for the client; null when nothing but the UID would be left that nobody asked for. */
+export function render({ number, answer, bytes, items, news, value }: Rendering): Buffer | null {
   const out: Buffer[] = []
   const add = (octets: Buffer): void => {
     out.push(Buffer.from(out.length === 0 ? `* ${number} FETCH (` : ' '), octets)
@@ -67,7 +69,7 @@ export function render(
     const item = matched[i]!
     if (item === null) {
       if (each.name !== 'UID') left++
-      add(bytes.subarray(each.label[0], each.value[1]))
+      add(news.get(each.name) ?? bytes.subarray(each.label[0], each.value[1]))
       return
     }
     given.add(item)

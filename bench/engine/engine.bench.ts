@@ -1,0 +1,115 @@
+/**
+ * `npm run bench -- engine`: messages through the real Sealer and Opener, in place on one thread, with a pool of two,
+ * and without the native addon (`-js`); beside each the floor under it (`limit.ts`), measured in the same turns.
+ */
+import { spawnSync } from 'node:child_process'
+import { availableParallelism } from 'node:os'
+import { fileURLToPath } from 'node:url'
+import { fastPath, javascriptPath, useFastPath } from '../../src/engine/seal/native.ts'
+import { ThreadPool } from '../../src/workers/pool.ts'
+import { inTurns, type Row } from '../rows.ts'
+import { hostileRows } from './hostile.ts'
+import { limitOpen, limitSeal } from './limit.ts'
+import { MESSAGES, type MessageName } from './messages.ts'
+import { collected, newOpener, newSealer, passInPlace, passThroughPool, reads } from './passage.ts'
+
+const ROUNDS = 5
+const THREADS = 2
+/** Messages under way at once where there is a pool. */
+const AT_ONCE = 4
+const SMALL_MESSAGES = 5000
+const SINK = () => {}
+
+type Direction = 'seal' | 'open'
+
+export async function rows(): Promise<Row[]> {
+  const native = fastPath()
+  const pool = new ThreadPool({ threads: THREADS })
+  const out: Row[] = []
+  for (const direction of ['seal', 'open'] as const) {
+    for (const name of ['text', 'attachment', 'qp', 'small'] as const) {
+      out.push(...(await measured(direction, name, pool)))
+      useFastPath(native)
+    }
+  }
+  await pool.close()
+  out.push(streamGrowth())
+  out.push(...hostileRows())
+  return out
+}
+
+async function measured(direction: Direction, name: MessageName, pool: ThreadPool): Promise<Row[]> {
+  const native = fastPath()
+  const plain = MESSAGES[name]()
+  const sealed = collected((sink) => passInPlace(newSealer(), reads(plain), sink))
+  if (!collected((sink) => passInPlace(newOpener(), reads(sealed), sink)).equals(plain)) {
+    throw new Error(`${name}: what was opened is not what was sealed`)
+  }
+  const input = direction === 'seal' ? plain : sealed
+  const transform = direction === 'seal' ? newSealer : newOpener
+  const count = name === 'small' ? SMALL_MESSAGES : 1
+  const limit = floor(direction, name, plain, count)
+  const inPlace = () => {
+    for (let i = 0; i < count; i++) passInPlace(transform(), reads(input), SINK)
+  }
+  const parallel = () =>
+    Promise.all(Array.from({ length: AT_ONCE }, () => manyThroughPool(transform, input, count, pool)))
+  const [limitMs, nativeMs, poolMs, jsMs] = await inTurns(ROUNDS, limit, inPlace, parallel, () => {
+    useFastPath(javascriptPath('bench'))
+    inPlace()
+    useFastPath(native)
+  })
+  const unit = name === 'small' ? 'messages/s' : 'MB/s'
+  const speed = (ms: number, messages: number) =>
+    name === 'small' ? (messages / ms) * 1000 : (plain.length * messages) / ms / 1000
+  const row = (suffix: string, value: number, note: string): Row => {
+    const limitValue = speed(limitMs!, count)
+    const bench = 'engine'
+    return {
+      bench,
+      name: `${direction}-${name}${suffix}`,
+      value,
+      unit,
+      limit: limitValue,
+      ratio: value / limitValue,
+      note,
+    }
+  }
+  const inPlaceSpeed = speed(nativeMs!, count)
+  const poolSpeed = speed(poolMs!, count * AT_ONCE)
+  const times = (poolSpeed / inPlaceSpeed).toFixed(2)
+  return [
+    row('', inPlaceSpeed, `one thread, ${native.kind}`),
+    row('-pool', poolSpeed, `${times} × one thread; ${THREADS} threads on ${availableParallelism()} cores`),
+    row('-js', speed(jsMs!, count), 'one thread, without the addon'),
+  ]
+}
+
+async function manyThroughPool(
+  transform: () => ReturnType<typeof newSealer>,
+  input: Buffer,
+  count: number,
+  pool: ThreadPool,
+): Promise<void> {
+  for (let i = 0; i < count; i++) await passThroughPool(transform(), reads(input), SINK, pool)
+}
+
+/** The floor of one run of `count` messages. */
+function floor(direction: Direction, name: MessageName, plain: Buffer, count: number): () => void {
+  const body = count === 1 ? plain : Buffer.concat(Array.from({ length: count }, () => plain))
+  const isBase64 = name === 'attachment'
+  if (direction === 'seal') return () => limitSeal(body, isBase64)
+  const octets = isBase64 ? Buffer.from(body.toString('latin1'), 'base64') : body
+  const text = Buffer.from(octets.toString('base64'), 'latin1')
+  return () => limitOpen(text, isBase64)
+}
+
+/** In a process of its own, which has not grown yet. */
+function streamGrowth(): Row {
+  const script = fileURLToPath(new URL('./stream-growth.ts', import.meta.url))
+  const { stdout, status } = spawnSync(process.execPath, [script], { stdio: ['ignore', 'pipe', 'inherit'] })
+  if (status !== 0) throw new Error('stream-growth failed')
+  const { growth, speed } = JSON.parse(stdout.toString()) as { growth: number; speed: number }
+  const note = `1 GiB sealed and opened on the fly at ${speed.toFixed(0)} MB/s, compared; goal: below 64`
+  return { bench: 'engine', name: 'stream-1g-growth', value: growth, unit: 'MiB', note }
+}

@@ -17,6 +17,7 @@ import type { BodyEncoding } from './batch.ts'
 import { keyAndIv } from './ciphers.ts'
 import type { Exactness, SealedSizes } from './exactness.ts'
 import { childEncapsulation, type Encapsulation, sealedMessageId, takesBanners } from './format.ts'
+import type { MessageKey } from './message-key.ts'
 import { type OpenedBlock, type OpeningKey, openHeaders } from './open-headers.ts'
 import { OpenLeaf } from './open-leaf.ts'
 import { OrderedOutput } from './ordered-output.ts'
@@ -26,6 +27,16 @@ import { TransformAsking } from './transform-asking.ts'
 export interface OpenerOptions {
   /** Octets that may wait for the key. */
   readonly maxbufOctets: number
+  /** Headers only: bodies of leaves pass as they come, sealed or not; what becomes of each is told here, in order. */
+  readonly outline?: (leaf: OutlinedLeaf) => void
+}
+
+/** What opening a leaf would take. */
+export interface OutlinedLeaf {
+  /** Parts whose header was read before this one's, the root as 0, banners and injected containers counted. */
+  readonly part: number
+  /** Null: it is in plain, and passes as it is. */
+  readonly sealed: { readonly key: MessageKey; readonly encoding: BodyEncoding; readonly exact: Exactness } | null
 }
 
 export interface OpenFacts {
@@ -86,6 +97,8 @@ export class Opener implements Transform {
   #pending: { readonly eol: string; readonly bytes: Buffer[] } | null = null
   /** The next delimiter given out had no line end before it. */
   #bareDelimiter = false
+  /** Of the header read last. */
+  #partNumber = 0
 
   constructor(options: OpenerOptions) {
     this.#options = options
@@ -226,6 +239,7 @@ export class Opener implements Transform {
   }
 
   #headers(block: HeaderBlock, frame: Frame): void {
+    this.#partNumber++
     this.#ledger.countSealed(block.bytes.length)
     const opened = openHeaders(block, null, this.#opening!)
     const encapsulation = frame.kind === 'message' ? 'msg' : childEncapsulation(frame.encapsulation, frame.inside)
@@ -259,7 +273,12 @@ export class Opener implements Transform {
   #enter(opened: OpenedBlock, encapsulation: Encapsulation): void {
     const { type, exact, encoding } = opened
     const deep = this.#reader.depth >= MAX_DEPTH
-    if (opened.sealedLeaf) {
+    const { outline } = this.#options
+    if (opened.sealedLeaf && outline !== undefined) {
+      this.#reader.enter({ kind: 'leaf' })
+      this.#leaf = { open: null, drop: false, entry: this.#ledger.add('leaf'), bare: false }
+      outline({ part: this.#partNumber, sealed: { key: this.#opening!.key, encoding, exact } })
+    } else if (opened.sealedLeaf) {
       this.#reader.enter({ kind: 'leaf' })
       const open = new OpenLeaf({
         key: this.#opening!.key,
@@ -304,6 +323,7 @@ export class Opener implements Transform {
     } else {
       this.#reader.enter({ kind: 'leaf' })
       this.#leaf = { open: null, drop: false, entry: this.#ledger.add('leaf'), bare: false }
+      outline?.({ part: this.#partNumber, sealed: null })
     }
   }
 

@@ -23,8 +23,9 @@ export function entryOf(item: JsonObject, keyId: number): Buffer | null {
   return null
 }
 
+/** Each key once, in order of first appearance. */
 export function uniqueKeys(refs: readonly VaultRef[]): VaultRef[] {
-  return [...new Map(refs.map((ref) => [ref.keyId, ref] as const).reverse()).values()].reverse()
+  return [...new Map(refs.map((ref) => [ref.keyId, ref])).values()]
 }
 
 export function itemExternal(uri: string, domain: string): External {

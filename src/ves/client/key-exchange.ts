@@ -41,6 +41,10 @@ export class KeyExchange {
     if (this.#pending.length > 0) this.#running ??= this.#run()
   }
 
+  get busy(): boolean {
+    return this.#running !== null
+  }
+
   async settled(): Promise<void> {
     while (this.#running !== null) await this.#running
   }

@@ -75,8 +75,12 @@ export class MessageKeys {
     const key = await this.#cache.get(messageId, async () => {
       const uri = this.#uriOf(messageId)
       const key = await this.#fetch(uri)
-      if (key !== null || xchg === null) return key
-      return (await this.#exchange(xchg)) ? this.#fetch(uri) : null
+      if (key !== null) return key
+      // The exchange that came with the login may be bringing it just now.
+      const busy = this.#session.exchanging
+      if (busy) await this.#session.settled()
+      const exchanged = xchg !== null && (await this.#exchange(xchg))
+      return busy || exchanged ? this.#fetch(uri) : null
     })
     if (key === null) throw new GatewayError('ITEM_UNAVAILABLE', { messageId })
     return key

@@ -178,6 +178,11 @@ export class VaultSession implements VesSession {
     return checkToken(textAt(result, 'verifyToken'))
   }
 
+  /** Matters of key exchange are being worked on. */
+  get exchanging(): boolean {
+    return this.#exchange.busy
+  }
+
   settled(): Promise<void> {
     return this.#exchange.settled()
   }

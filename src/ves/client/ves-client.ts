@@ -268,7 +268,7 @@ export class VesClient {
       if (uri.kind === 'vault-id') {
         return (await this.api.request({ path: `vaultKeys/${uri.id}?fields=${VAULT_FIELDS}` })).result
       }
-      if (uri.kind !== 'vault') throw new GatewayError('VES_PARAMETER', { text: 'not a vault' })
+      if (uri.kind !== 'vault') return null
       const externals = [{ domain: uri.domain, externalId: uri.externalId }]
       const path = `vaultKeys?fields=${VAULT_FIELDS}`
       return (await this.api.request({ path, body: { externals, $op: 'fetch' } })).result

@@ -14,7 +14,21 @@ import type { Exactness } from './exactness.ts'
 import { fastPath } from './native.ts'
 import { applyPatch, PatchBuilder } from './patch.ts'
 
+const EQUALS = 0x3d
+
 type BodyExactness = Partial<Pick<Exactness, 'layout' | 'patch' | 'endingCounted'>>
+
+/**
+ * Could this text, or beginning of one, be in the encoding that is claimed for it? Asked of multiparts and messages
+ * only: a client takes them apart without regard to a claim that is not true.
+ */
+export function looksEncoded(text: Buffer, encoding: 'base64' | 'quoted-printable'): boolean {
+  if (encoding === 'base64') return !/[^A-Za-z0-9+/=\s]/.test(text.toString('latin1'))
+  for (let at = text.indexOf(EQUALS); at >= 0; at = text.indexOf(EQUALS, at + 1)) {
+    if (at + 2 < text.length && quotedPrintableUnitEnd(text, at) === at + 1) return false
+  }
+  return true
+}
 
 /** @param text all of the leaf's body. Linear. */
 export function examineBase64(text: Buffer): BodyExactness {
@@ -97,7 +111,7 @@ function base64UnitEnd(text: Buffer, at: number): number {
 }
 
 function quotedPrintableUnitEnd(text: Buffer, at: number): number {
-  if (text[at] !== 0x3d) return at + 1
+  if (text[at] !== EQUALS) return at + 1
   if (isHex(text[at + 1]) && isHex(text[at + 2])) return at + 3
   let end = at + 1
   while (text[end] === 0x20 || text[end] === 0x09) end++

@@ -5,12 +5,17 @@
  * must see the same structure in it; where they might not, it is a leaf, sealed whole with its Content-Type.
  */
 import { plainContentType, type TransferEncoding, transferEncoding } from '../mime/content-type.ts'
-import type { HeaderBlock } from '../mime/header-block.ts'
+import { type HeaderBlock, unfoldedValue } from '../mime/header-block.ts'
 import { MAX_CONTAINERS, MAX_NESTING } from '../mime/limits.ts'
 import { INJECTED_BOUNDARY_OCTETS, INJECTED_BOUNDARY_PREFIX } from './format.ts'
 
 export type Judged =
-  | { readonly kind: 'leaf'; readonly encoding: TransferEncoding }
+  | {
+      readonly kind: 'leaf'
+      readonly encoding: TransferEncoding
+      /** A multipart or message by its type: RFC 2045 §6.4 allows it no encoding, and what claims one often has none. */
+      readonly composite: boolean
+    }
   | { readonly kind: 'multipart'; readonly boundary: string; readonly alternative: boolean }
   | { readonly kind: 'message' }
 
@@ -26,7 +31,8 @@ export interface Surroundings {
 export function judge(block: HeaderBlock, around: Surroundings): Judged {
   const types = block.fields.filter((field) => field.name === 'content-type')
   const encoding = transferEncoding(block.fields.filter((field) => field.name === 'content-transfer-encoding'))
-  const leaf: Judged = { kind: 'leaf', encoding }
+  const composite = types.some((field) => /^\s*(multipart|message)\s*\//i.test(unfoldedValue(field)))
+  const leaf: Judged = { kind: 'leaf', encoding, composite }
   if (types.length !== 1 || encoding !== 'identity') return leaf
   if (around.depth >= MAX_NESTING || around.containers >= MAX_CONTAINERS) return leaf
   const type = plainContentType(types[0]!)

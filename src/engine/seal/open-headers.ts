@@ -162,13 +162,17 @@ class Filter {
 
 /** Puts back what the exactness header says. Linear in the fields and its entries. */
 function restore(fields: Kept[], place: number, exact: Exactness): Buffer[] {
-  for (const { back, bytes } of exact.replaced) {
-    const name = fieldName(bytes)
-    let left = back
+  if (exact.replaced.length > 0) {
+    const places = new Map<string, number[]>()
     for (let i = place - 1; i >= 0; i--) {
-      if (fields[i]!.name !== name || --left > 0) continue
-      fields[i]!.bytes = bytes
-      break
+      const { name } = fields[i]!
+      const list = places.get(name)
+      if (list === undefined) places.set(name, [i])
+      else list.push(i)
+    }
+    for (const { back, bytes } of exact.replaced) {
+      const at = places.get(fieldName(bytes) ?? '')?.[back - 1]
+      if (at !== undefined) fields[at]!.bytes = bytes
     }
   }
   const inserted = new Map<number, Buffer[]>()

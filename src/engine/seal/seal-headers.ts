@@ -74,6 +74,11 @@ export interface HeaderPlan {
   /** Boundary of the injected container that goes around the body; null = none. */
   readonly injected: string | null
   readonly root: RootSealing | null
+  /**
+   * The body is not in the encoding that the header claims, and is sealed as it is: the header is kept from a §5 reader,
+   * which would encode the body by it, and comes back by the exactness.
+   */
+  readonly hideEncoding: boolean
 }
 
 export interface HeaderDraft {
@@ -135,17 +140,25 @@ class Drafting {
       lastHeaderOpen: fields.at(-1)?.eol === '',
       blank: blank.toString('latin1') === this.#eol ? null : Buffer.from(blank),
       inserted: this.#inserted.map(({ at, bytes }) => ({ back: total - at, bytes })),
-      replaced: this.#replaced.map((r) => this.#placeReplaced(r)),
+      replaced: this.#placeReplaced(),
     }
     const namesake = fields.some((field) => field.name === 'x-vesmail-exact')
     return { plan: this.#plan, eol: this.#eol, lines: this.#lines, moved: this.#moved, exact, namesake }
   }
 
-  #placeReplaced({ at, bytes }: { readonly at: number; readonly bytes: Buffer }): PlacedHeader {
-    const name = this.#kept[at]
-    let back = 0
-    for (let i = at; i < this.#kept.length; i++) if (this.#kept[i] === name) back++
-    return { back, bytes }
+  /** Places counted backwards among headers of the same name; in one pass, since there may be thousands of each. */
+  #placeReplaced(): PlacedHeader[] {
+    const replaced = new Map(this.#replaced.map(({ at, bytes }) => [at, bytes]))
+    const seen = new Map<string, number>()
+    const placed: PlacedHeader[] = []
+    for (let at = this.#kept.length - 1; at >= 0; at--) {
+      const name = this.#kept[at]!
+      const back = (seen.get(name) ?? 0) + 1
+      seen.set(name, back)
+      const bytes = replaced.get(at)
+      if (bytes !== undefined) placed.push({ back, bytes })
+    }
+    return placed
   }
 
   #field(field: HeaderField): void {
@@ -172,7 +185,8 @@ class Drafting {
         this.#writeType(field)
         break
       case 'content-transfer-encoding':
-        if (this.#plan.judged.kind === 'leaf') this.#seal(field)
+        if (this.#plan.hideEncoding) this.#restore(field)
+        else if (this.#plan.judged.kind === 'leaf') this.#seal(field)
         else if (this.#plan.injected === null) this.#plain(field)
         else this.#move(field)
         break

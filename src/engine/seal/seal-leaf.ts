@@ -5,7 +5,7 @@
 import type { TransferEncoding } from '../mime/content-type.ts'
 import { countLines } from '../mime/lines.ts'
 import { type BatchJob, type BatchResult, type BodyDecoding, startSeal } from './batch.ts'
-import { examineBase64, examineQuotedPrintable } from './body-examine.ts'
+import { examineBase64, examineQuotedPrintable, looksEncoded } from './body-examine.ts'
 import { BodyStream } from './body-stream.ts'
 import { LongBase64 } from './long-base64.ts'
 import type { MessageKey } from './message-key.ts'
@@ -15,6 +15,8 @@ import type { LedgerEntry, SizesLedger } from './sizes-ledger.ts'
 
 export interface SealLeafParts {
   readonly encoding: TransferEncoding
+  /** A multipart or message that is sealed whole. */
+  readonly composite: boolean
   readonly maxExamineOctets: number
   readonly key: MessageKey
   readonly random: (octets: number) => Buffer
@@ -22,7 +24,7 @@ export interface SealLeafParts {
   readonly output: OrderedOutput
   readonly askBatch: (job: BatchJob, answered: (result: BatchResult) => void) => void
   /** Writes the leaf's header, once, before anything of its body. */
-  readonly begin: (about: AboutBody) => void
+  readonly begin: (about: AboutBody, hideEncoding: boolean) => void
   /** Its last octet is in the output. */
   readonly done: () => void
 }
@@ -38,12 +40,17 @@ export class SealLeaf {
   #heldOctets = 0
   #stream: BodyStream | null = null
   #long: LongBase64 | null = null
+  readonly #claimed: BodyDecoding
+  /** The claimed encoding is not the text's. */
+  #isRaw = false
   /** Not all of its layout is kept. */
   #deviates = false
 
   constructor(parts: SealLeafParts) {
     this.#parts = parts
     this.entry = parts.ledger.add('leaf')
+    const { encoding } = parts
+    this.#claimed = encoding === 'base64' || encoding === 'quoted-printable' ? encoding : 'none'
   }
 
   get heldOctets(): number {
@@ -80,12 +87,16 @@ export class SealLeaf {
   }
 
   get #decoding(): BodyDecoding {
-    const { encoding } = this.#parts
-    return encoding === 'base64' || encoding === 'quoted-printable' ? encoding : 'none'
+    return this.#isRaw ? 'none' : this.#claimed
+  }
+
+  #judgeClaim(text: Buffer): void {
+    if (this.#claimed !== 'none' && this.#parts.composite) this.#isRaw = !looksEncoded(text, this.#claimed)
   }
 
   #beginWhole(bareDelimiter: boolean): BodyStream {
     const text = this.#takeHeld()
+    this.#judgeClaim(text)
     const decoding = this.#decoding
     const about =
       decoding === 'base64' ? examineBase64(text) : decoding === 'quoted-printable' ? examineQuotedPrintable(text) : {}
@@ -96,6 +107,11 @@ export class SealLeaf {
 
   #beginLong(): void {
     const text = this.#takeHeld()
+    this.#judgeClaim(text.subarray(0, this.#parts.maxExamineOctets))
+    if (this.#decoding === 'none') {
+      this.#begin({}).push(text)
+      return
+    }
     if (this.#decoding === 'base64') {
       this.#long = LongBase64.begin(text.subarray(0, this.#parts.maxExamineOctets))
       this.#long?.push(text)
@@ -113,7 +129,7 @@ export class SealLeaf {
 
   #begin(about: AboutBody): BodyStream {
     const { begin, key, random, output, askBatch, ledger, done } = this.#parts
-    begin(about)
+    begin(about, this.#isRaw)
     const open = ledger.open
     const slot = output.reserve()
     const write = (bytes: Buffer) => {

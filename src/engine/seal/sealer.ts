@@ -10,7 +10,6 @@
  * Rule: nothing of a message leaves before its key is there, and what fails throws; there is no way past.
  */
 import { mailboxes } from '../mime/addresses.ts'
-import type { TransferEncoding } from '../mime/content-type.ts'
 import type { HeaderBlock } from '../mime/header-block.ts'
 import { MAX_HEADER_OCTETS } from '../mime/limits.ts'
 import { countLines } from '../mime/lines.ts'
@@ -27,7 +26,7 @@ import {
   INJECTED_BOUNDARY_PREFIX,
   takesBanners,
 } from './format.ts'
-import { judge } from './judge.ts'
+import { type Judged, judge } from './judge.ts'
 import type { SealKeyAnswer } from './message-key.ts'
 import { OrderedOutput, type OutputSlot } from './ordered-output.ts'
 import {
@@ -40,7 +39,7 @@ import {
   type MessageIdentity,
   type SealingKey,
 } from './seal-headers.ts'
-import { SealLeaf } from './seal-leaf.ts'
+import { SealLeaf, type SealLeafParts } from './seal-leaf.ts'
 import { type LedgerEntry, SizesLedger } from './sizes-ledger.ts'
 import { TransformAsking } from './transform-asking.ts'
 
@@ -284,15 +283,17 @@ export class Sealer implements Transform {
           verify: this.#answer!.verify,
         }
       : null
-    const draft = draftHeaders(block, { encapsulation, judged, injected, root }, this.#key!)
+    const draft = (hideEncoding: boolean) =>
+      draftHeaders(block, { encapsulation, judged, injected, root, hideEncoding }, this.#key!)
     if (isRoot) this.#ledger.start()
     if (judged.kind === 'leaf') {
       this.#reader.enter({ kind: 'leaf' })
-      this.#leaf = this.#startLeaf(draft, judged.encoding)
+      this.#leafInjected = injected
+      this.#leaf = this.#startLeaf(judged, (about, hideEncoding) => this.#writeHeaders(draft(hideEncoding), about))
       return
     }
     this.#containerCount++
-    this.#writeHeaders(draft, {})
+    this.#writeHeaders(draft(false), {})
     if (judged.kind === 'message') {
       const entry = this.#ledger.add('message')
       this.#ledger.enter(entry)
@@ -306,24 +307,24 @@ export class Sealer implements Transform {
     }
   }
 
-  #startLeaf(draft: HeaderDraft, encoding: TransferEncoding): SealLeaf {
+  #startLeaf(judged: Extract<Judged, { kind: 'leaf' }>, begin: SealLeafParts['begin']): SealLeaf {
     const { settings, random } = this.#options
     const leaf = new SealLeaf({
-      encoding,
+      encoding: judged.encoding,
+      composite: judged.composite,
       maxExamineOctets: Math.min(settings.maxbufOctets, MAX_EXAMINE_OCTETS),
       key: this.#answer!.key,
       random,
       ledger: this.#ledger,
       output: this.#output,
       askBatch: (job, answered) => this.#asking.ask('batch', job, answered),
-      begin: (about) => this.#writeHeaders(draft, about),
+      begin,
       done: () => {
         this.#bodies.delete(leaf)
         if (leaf.deviates) this.#deviations++
       },
     })
     this.#bodies.add(leaf)
-    this.#leafInjected = draft.plan.injected
     return leaf
   }
 

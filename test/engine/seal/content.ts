@@ -21,7 +21,7 @@ function content(part: Part): Content {
     ?.trim()
     .toLowerCase()
   return {
-    headers: part.headers.flatMap(comparable),
+    headers: part.headers.flatMap((header) => comparable(header, part.children.length > 0)),
     body: decode(part.body, encoding ?? ''),
     preamble: part.preamble,
     children: part.children.map((child) => content(child.part)),
@@ -29,13 +29,13 @@ function content(part: Part): Content {
   }
 }
 
-function comparable(header: string): string[] {
+function comparable(header: string, composite: boolean): string[] {
   switch (nameOf(header)) {
     case 'x-vesmail-exact':
       return []
-    // Identity encodings and dispositions without parameters move into the injected part, and go with its headers.
+    // A multipart's is not true (RFC 2045 §6.4), and a §5 reader would encode by it. Identity encodings and dispositions without parameters move into the injected part, and go with its headers.
     case 'content-transfer-encoding':
-      return /:\s*(7bit|8bit|binary)\s*$/i.test(header) ? [] : [header]
+      return composite || /:\s*(7bit|8bit|binary)\s*$/i.test(header) ? [] : [header]
     case 'content-disposition':
       return header.includes(';') ? [header] : []
     // One without a usable id is replaced by a made one; of others the spelling goes.

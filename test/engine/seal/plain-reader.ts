@@ -49,6 +49,10 @@ export function readPart(text: string): Part {
   const body = text.slice(at)
   const type = headerOf(headers, 'content-type') ?? ''
   const boundary = boundaryOf(type)
+  // RFC 2045 §6.4 allows no encoding here; where there is one all the same, and it is true, the body is one piece.
+  const encoding = headerOf(headers, 'content-transfer-encoding') ?? ''
+  const apart = boundary === null ? /^[A-Za-z-]+:/.test(body) : body.includes(`--${boundary}`)
+  if (/^\s*(base64|quoted-printable)\s*$/i.test(encoding) && !apart) return { ...part, body }
   if (/^\s*multipart\//i.test(type) && boundary !== null) return readMultipart({ ...part, boundary }, body, boundary)
   if (/^\s*message\/rfc822\s*(;|$)/i.test(type)) return { ...part, message: readPart(body) }
   return { ...part, body }

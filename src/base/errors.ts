@@ -118,7 +118,7 @@ export const FAULTS = {
     502,
   ),
   ABUSE: fault('client', true, '-21', 'Abuse detected, try later', '421 4.7.0', 'NO', 503),
-  OVERRIDE: fault('operator', true, '-22', 'Override:', TEMP, UNAVAILABLE, 502),
+  OVERRIDE: fault('operator', true, '-22', 'Override', TEMP, UNAVAILABLE, 502),
   /** The provider said no; its own lines are relayed next to ours. */
   UPSTREAM_REFUSED: fault(
     'upstream',
@@ -129,6 +129,8 @@ export const FAULTS = {
     'NO [AUTHENTICATIONFAILED]',
     403,
   ),
+  /** The provider said no for now; its own lines are relayed next to ours. */
+  UPSTREAM_BUSY: fault('upstream', true, '-31', 'Refused by the remote server', TEMP, UNAVAILABLE, 502),
   INTERNAL: fault('us', true, '-32', 'Internal error', TEMP, 'NO [SERVERBUG]', 500),
   STARTTLS_FIRST: fault('client', false, '-80', 'Denied, STARTTLS first', '530 5.7.11', 'NO [PRIVACYREQUIRED]', 426),
 
@@ -222,7 +224,7 @@ export class GatewayError extends Error {
 
   /** Reply code and enhanced code while logging in over SMTP (smtp.md §1). */
   get smtpLoginReply(): string {
-    if (this.code === 'STARTTLS_FIRST' || this.code === 'ABUSE') return this.fault.smtp
+    if (this.code === 'STARTTLS_FIRST') return this.fault.smtp
     return this.fault.retry || this.fault.blame === 'us' ? '454 4.7.0' : '535 5.7.8'
   }
 }

@@ -35,6 +35,7 @@ export class DataTransfer {
   readonly #decoder = new DotDecoder()
   readonly #encoder = new DotEncoder()
   #state: State = 'flowing'
+  #head: Buffer | null
   #fromClient = 0
   #toProvider = 0
   /** Read so far; all that decides is whether there is any. */
@@ -42,6 +43,7 @@ export class DataTransfer {
 
   constructor(options: DataTransferOptions) {
     this.#options = options
+    this.#head = options.head
   }
 
   /** Octets of the message as the client wrote it, and as it goes to the provider. */
@@ -49,17 +51,22 @@ export class DataTransfer {
     return { fromClient: this.#fromClient, toProvider: this.#toProvider }
   }
 
-  get wants(): boolean {
-    return this.#state !== 'flowing' || (this.#options.transform?.wants ?? true)
+  /** The client's final dot has not been read yet. */
+  get readsOn(): boolean {
+    return !this.#decoder.ended
   }
 
-  start(): void {
-    this.#input([this.#options.head])
+  get wants(): boolean {
+    return this.#state !== 'flowing' || (this.#options.transform?.wants ?? true)
   }
 
   /** The buffer is taken over. @returns what stands behind the final dot; null before it */
   push(bytes: Buffer): Buffer | null {
     const { pieces, rest } = this.#decoder.push(bytes)
+    if (this.#head !== null) {
+      this.#input([this.#head])
+      this.#head = null
+    }
     for (const piece of pieces) this.#fromClient += piece.length
     const { maxOctets } = this.#options
     if (maxOctets !== null && this.#fromClient > maxOctets) this.fail(new GatewayError('MESSAGE_TOO_LARGE'))

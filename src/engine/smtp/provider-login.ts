@@ -229,7 +229,7 @@ export class ProviderLogin {
     }
     const retry = reply.code < 500
     // A temporary no is not the user's fault.
-    this.#fail(new GatewayError(retry ? 'UPSTREAM_UNEXPECTED' : 'UPSTREAM_REFUSED', { at: 'AUTH' }), reply)
+    this.#fail(new GatewayError(retry ? 'UPSTREAM_BUSY' : 'UPSTREAM_REFUSED', { at: 'AUTH' }), reply)
   }
 
   #perform(step: SaslClientStep): void {
@@ -261,6 +261,11 @@ export class ProviderLogin {
 
   #fail(error: GatewayError, reply: Reply | null = null): void {
     if (this.#expecting === 'over') return
+    // Failures to connect and of TLS are the driver's to log.
+    if (error.code === 'UPSTREAM_UNEXPECTED') {
+      const { host } = this.#options.provider
+      this.#asking.log('warn', 'provider', { result: 'failed', code: error.code, host, at: this.#expecting })
+    }
     this.#expecting = 'over'
     this.#options.failed(error, reply)
   }

@@ -81,7 +81,12 @@ export class Relay {
   }
 
   get takesData(): boolean {
-    return this.#stage === 'data'
+    return this.#transfer?.readsOn === true
+  }
+
+  /** The provider has begun to take a message and does not have all of it. */
+  get uploading(): boolean {
+    return this.#transfer !== null
   }
 
   /** Nothing was asked of anybody but the client: its silence is its own. */
@@ -91,6 +96,11 @@ export class Relay {
 
   get wants(): boolean {
     return this.#transfer?.wants ?? true
+  }
+
+  /** False from DATA to the message's final reply: what stands behind DATA is no command (yet). */
+  get readsCommands(): boolean {
+    return this.#stage === 'commands'
   }
 
   /** May this command be given to {@link command} now? Those that end a group wait until all before are answered. */
@@ -358,7 +368,6 @@ export class Relay {
       ended: () => this.#ended(envelope, outcome, () => uri),
     })
     this.#transfer = transfer
-    transfer.start()
   }
 
   #askFor(ask: TransformAsk, transfer: DataTransfer, envelope: Envelope, made: (uri: string) => void): void {

@@ -7,6 +7,7 @@ import type { Account, SealMode } from '../account.ts'
 import { Asking } from '../asking.ts'
 import type { Credentials } from '../sasl/credentials.ts'
 import { type SaslServer, type SaslServerStep, saslServer, serverMechanisms } from '../sasl/server.ts'
+import { Sealer } from '../seal/sealer.ts'
 import type { Action, Event, Session, SessionStart, Side } from '../session.ts'
 import type { Transform } from '../transform.ts'
 import { ownLines } from './capabilities.ts'
@@ -79,7 +80,7 @@ export class SmtpSession implements Session {
   /** Octets came since the deadline was set. */
   #heard = false
 
-  constructor(start: SessionStart, parts: SmtpSessionParts) {
+  constructor(start: SessionStart, parts: SmtpSessionParts = { makeSealer }) {
     this.#start = start
     this.#parts = parts
     this.#tls = start.tls
@@ -124,7 +125,7 @@ export class SmtpSession implements Session {
         return
       case 'deadline':
         this.#reply(replyOf(420, 'Timeout'))
-        this.#close(new GatewayError('TIMEOUT'), true)
+        this.#close(new GatewayError('TIMEOUT'))
         return
       case 'drain':
         this.#draining = true
@@ -159,6 +160,7 @@ export class SmtpSession implements Session {
   /** @returns false when there is nothing to do for now */
   #readOne(): boolean {
     if (this.#held === null) {
+      if (this.#relay?.readsCommands === false) return false
       const line = this.#lines.next()
       if (line === null) return false
       if (this.#phase === 'sasl') {
@@ -477,13 +479,13 @@ export class SmtpSession implements Session {
   #goodbye(): void {
     this.#reply(lostShutdown())
     if (this.#relay?.quiet === true) this.#asking.send('upstream', 'QUIT\r\n')
-    this.#close('drained', true)
+    this.#close('drained')
   }
 
-  /** @param abort a message under way must not be taken for whole */
-  #close(why: GatewayError | 'quit' | 'drained', abort: boolean = false): void {
+  #close(why: GatewayError | 'quit' | 'drained'): void {
     if (this.#phase === 'closed') return
-    if (abort && this.#relay?.takesData === true) this.#asking.push({ do: 'hang-up', abort: true })
+    // A message under way must not be taken for whole.
+    if (this.#relay?.uploading === true) this.#asking.push({ do: 'hang-up', abort: true })
     this.#phase = 'closed'
     this.#providerLogin?.abandon()
     this.#asking.forget()
@@ -505,7 +507,7 @@ export class SmtpSession implements Session {
   #setDeadline(): void {
     if (this.#phase === 'closed') return
     const relay = this.#relay
-    const ms = relay === null ? LOGIN_MS : relay.takesData || !relay.idle ? DATA_MS : COMMAND_MS
+    const ms = relay === null ? LOGIN_MS : relay.uploading || !relay.idle ? DATA_MS : COMMAND_MS
     const nowMs = this.#start.nowMs()
     if (ms === this.#deadlineMs && !(this.#heard && nowMs - this.#deadlineSetMs >= 1000)) return
     this.#heard = false
@@ -513,6 +515,10 @@ export class SmtpSession implements Session {
     this.#deadlineSetMs = nowMs
     this.#asking.push({ do: 'deadline', ms })
   }
+}
+
+function makeSealer({ random, host }: SessionStart, { settings }: Account): Transform {
+  return new Sealer({ random, idBase: `.VESmail@${host}`, settings, totalOctets: null, addedIdStays: true })
 }
 
 /** Our lines around the provider's own (smtp.md §1). */

@@ -1,4 +1,8 @@
 /** One request on its way through the rules: who asks, in which transaction, and what is to be noted about it. */
+
+import type { Mailer } from './mailer.ts'
+import type { Metrics } from './metrics.ts'
+import type { RateLimit } from './rate.ts'
 import { denied, noSession, quota } from './refuse.ts'
 import type { SessionSealer } from './session-sealer.ts'
 import type { Settings } from './settings.ts'
@@ -36,10 +40,19 @@ export interface Call {
   readonly db: Db
   readonly store: StoreKind
   readonly caller: Caller
+  /** Of the peer. */
+  readonly address: string
+  /** The token as it came, for the few requests whose tokens are no session's. */
+  readonly bearer: string | null
   readonly nowMs: number
   readonly settings: Settings
   readonly tokens: Tokens
   readonly sealer: SessionSealer
+  /** null where none is configured. */
+  readonly mailer: Mailer | null
+  /** Mails that one peer may cause. */
+  readonly mailPeers: RateLimit
+  readonly metrics: Metrics
   readonly notes: AuditNote[]
   /** Done when the transaction is over and its connection free: sealing takes milliseconds for some keys. */
   readonly afterwards: (() => void | Promise<void>)[]

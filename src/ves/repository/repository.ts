@@ -10,9 +10,11 @@ import type { Secret } from '../../base/secret.ts'
 import type { ApiRequest, ApiResponse } from './api.ts'
 import type { Call, Caller } from './call.ts'
 import { parseFields } from './fields.ts'
+import type { Mailer } from './mailer.ts'
+import { Metrics } from './metrics.ts'
 import { RateLimit } from './rate.ts'
 import { failureAnswer, notFound, quota } from './refuse.ts'
-import { type Route, type Rule, ruleFor } from './routes.ts'
+import { type Rule, ruleFor } from './routes.ts'
 import { pendingMatters } from './rules/attn.ts'
 import { authenticate, type Credentials, parseAuthorization } from './rules/authenticate.ts'
 import { SessionSealer } from './session-sealer.ts'
@@ -32,12 +34,12 @@ export interface RepositoryOptions {
   readonly tokenKey: Secret<Buffer>
   readonly log: Log
   readonly clock: Clock
-  readonly moreRoutes?: readonly Route[]
-  /** Told of each answer: for metrics. */
-  readonly answered?: (route: string, status: number, ms: number) => void
+  /** None: no onboarding, and nobody is told of mail. */
+  readonly mailer?: Mailer
 }
 
 const PREFIX = '/v1/'
+const NOBODY: Caller = { kind: 'nobody' }
 /** Rows that one answer may be made of. */
 const MAX_ROWS = 30_000
 /** Sessions whose last `attn` question is remembered. */
@@ -50,6 +52,8 @@ export class Repository {
   readonly #adminTokenHash: Buffer
   readonly #byAddress: RateLimit
   readonly #byUser: RateLimit
+  readonly #mailPeers: RateLimit
+  readonly metrics = new Metrics()
   readonly #attnAskedMs = new Map<number, number>()
 
   constructor(options: RepositoryOptions) {
@@ -60,6 +64,8 @@ export class Repository {
     this.#adminTokenHash = createHash('sha256').update(options.adminToken.expose()).digest()
     this.#byAddress = new RateLimit(settings.requestsPerSecondPerAddress, settings.requestBurstPerAddress)
     this.#byUser = new RateLimit(settings.requestsPerSecondPerUser, settings.requestBurstPerUser)
+    const perHour = settings.onboardingPerPeerPerHour
+    this.#mailPeers = new RateLimit(perHour / 3600, perHour)
   }
 
   /** Never rejects: what goes wrong is an answer. */
@@ -74,7 +80,7 @@ export class Repository {
       answer = failureAnswer(error)
       if (answer.status >= 500) this.#logFailure(error, at.route)
     }
-    this.#options.answered?.(at.route, answer.status, this.#options.clock.nowMs() - startedMs)
+    this.metrics.count(at.route, answer.status, this.#options.clock.nowMs() - startedMs)
     return { ...answer, headers: { ...cors, ...answer.headers } }
   }
 
@@ -90,23 +96,33 @@ export class Repository {
     const query = new URLSearchParams(request.query)
     // A plus is itself here, and not a space: `[start+n]`.
     const fields = parseFields(query.get('fields')?.replaceAll(' ', '+') ?? null)
-    const { name, rule } = ruleFor(request, request.path.slice(PREFIX.length), query, this.#options.moreRoutes)
+    const { name, rule, ownToken } = ruleFor(request, request.path.slice(PREFIX.length), query)
     at.route = name
     const afterwards: Call['afterwards'] = []
     const body = await this.#options.store.transaction(async (db) => {
       // A second run of the same request starts from nothing.
       afterwards.length = 0
-      const call = await this.#call(db, credentials, nowMs, afterwards)
+      const call = await this.#call(db, { credentials, ownToken, address: request.address, nowMs, afterwards })
       return this.#run(call, rule, fields, query.get('attn') === '*')
     })
     for (const step of afterwards) await step()
     return { status: 200, body }
   }
 
-  async #call(db: Db, credentials: Credentials, nowMs: number, afterwards: Call['afterwards']): Promise<Call> {
+  async #call(
+    db: Db,
+    from: {
+      credentials: Credentials
+      ownToken: boolean
+      address: string
+      nowMs: number
+      afterwards: Call['afterwards']
+    },
+  ): Promise<Call> {
+    const { credentials, ownToken, nowMs, afterwards } = from
     const { store, settings } = this.#options
     const at = { db, tokens: this.#tokens, sealer: this.#sealer, settings, adminTokenHash: this.#adminTokenHash, nowMs }
-    const caller = await authenticate(credentials, at)
+    const caller = ownToken ? NOBODY : await authenticate(credentials, at)
     if (caller.kind === 'session' && !this.#byUser.take(String(caller.userId), nowMs)) {
       throw quota('too many requests of this user')
     }
@@ -115,6 +131,11 @@ export class Repository {
       db,
       store: store.kind,
       caller,
+      address: from.address,
+      bearer: credentials.kind === 'bearer' ? credentials.token : null,
+      mailer: this.#options.mailer ?? null,
+      mailPeers: this.#mailPeers,
+      metrics: this.metrics,
       nowMs,
       settings,
       tokens,

@@ -1,10 +1,12 @@
 /** Which request is for which rule. */
 
 import { GatewayError } from '../../base/errors.ts'
+import { ADMIN_ROUTES } from './admin-routes.ts'
 import type { ApiRequest } from './api.ts'
 import { itemBody, keyBody, type Reader, readBody, userBody } from './body.ts'
 import type { Call } from './call.ts'
 import type { Fields } from './fields.ts'
+import { numberParameter } from './query.ts'
 import { invalid, notFound } from './refuse.ts'
 import { accountBody, createAccount } from './rules/accounts.ts'
 import { pendingMatters } from './rules/attn.ts'
@@ -19,7 +21,7 @@ export type Rule = (call: Call, fields: Fields | null) => Promise<View>
 type Method = 'GET' | 'POST'
 type Make = (request: ApiRequest, query: URLSearchParams, parts: readonly string[]) => Rule
 /** A pattern's `:id` takes a number, `:text` anything, percent-decoded. */
-export type Route = readonly [method: Method, pattern: string, make: Make]
+export type Route = readonly [method: Method, pattern: string, make: Make, auth?: 'own-token']
 
 const ROUTES: readonly Route[] = [
   [
@@ -97,7 +99,7 @@ function sessionRule(request: ApiRequest, id: number | null): Rule {
   return (call) => deleteSession(call, id)
 }
 
-export function deleteOnly(reader: Reader): 'delete' | null {
+function deleteOnly(reader: Reader): 'delete' | null {
   const op = reader.oneOf('$op', ['delete'])
   reader.ignore('id')
   reader.done()
@@ -115,13 +117,6 @@ function itemList(query: URLSearchParams): Rule {
   return (call, fields) => listItems(call, asked, fields)
 }
 
-export function numberParameter(query: URLSearchParams, name: string, missing: number): number {
-  const text = query.get(name)
-  if (text === null) return missing
-  if (!/^\d{1,15}$/.test(text)) throw invalid(`${name}: number expected`)
-  return Number(text)
-}
-
 /** What the hosted service has and we do not (yet): an error that says so, rather than an answer without it. */
 function refuseWaiting(fields: Fields | null): null {
   for (const name of ['events', 'encPersistentSessionToken']) {
@@ -137,6 +132,8 @@ function withId<T extends { readonly id: number | null }>(body: T, id: number | 
   return { ...body, id }
 }
 
+const ALL_ROUTES = [...ROUTES, ...ADMIN_ROUTES]
+
 /**
  * @param path behind `/v1/`
  * @throws GatewayError VES_NOT_FOUND, API_METHOD, API_INVALID
@@ -145,13 +142,14 @@ export function ruleFor(
   request: ApiRequest,
   path: string,
   query: URLSearchParams,
-  more: readonly Route[] = [],
-): { readonly name: string; readonly rule: Rule } {
+): { readonly name: string; readonly rule: Rule; readonly ownToken: boolean } {
   let other = false
-  for (const [method, pattern, make] of [...ROUTES, ...more]) {
+  for (const [method, pattern, make, auth] of ALL_ROUTES) {
     const parts = match(pattern, path)
     if (parts === null) continue
-    if (method === request.method) return { name: `${method} ${pattern}`, rule: make(request, query, parts) }
+    if (method === request.method) {
+      return { name: `${method} ${pattern}`, rule: make(request, query, parts), ownToken: auth === 'own-token' }
+    }
     other = true
   }
   throw other ? new GatewayError('API_METHOD') : notFound('no such resource')

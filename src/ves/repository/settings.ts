@@ -25,8 +25,8 @@ export interface Settings {
   readonly attnEveryMs: number
   readonly onboardingPerAddressPerDay: number
   readonly onboardingPerPeerPerHour: number
-  /** Link in the onboarding mail; `{token}` and `{email}` are filled in. */
-  readonly onboardingUrl: string
+  /** Do those without an account hear by mail that someone wrote to them? */
+  readonly invite: boolean
   readonly minRecoveryDelaySeconds: number
 }
 
@@ -48,6 +48,6 @@ export const DEFAULT_SETTINGS: Settings = {
   attnEveryMs: 30_000,
   onboardingPerAddressPerDay: 3,
   onboardingPerPeerPerHour: 10,
-  onboardingUrl: 'vesmail account create {email} --token {token}',
+  invite: true,
   minRecoveryDelaySeconds: 86_400,
 }

@@ -1,6 +1,7 @@
 /** What every store must give: the rules of key-repository.md, asked over the API. Run on each real database. */
 import assert from 'node:assert/strict'
 import { after, before, suite, test } from 'node:test'
+import { verifyAudit } from '../../../src/ves/repository/store/audit.ts'
 import { ADMIN_TOKEN, type Any, type Harness, newKey, opened, sealed, type TestAccount, withId } from './harness.ts'
 import { replay } from './replay.ts'
 
@@ -748,6 +749,157 @@ export function contract(name: string, open: () => Promise<Harness>): void {
           ],
         },
       })
+    })
+
+    test('the administrator lists, shows, locks, unlocks and deletes accounts, and ends their sessions', async () => {
+      const [alice, bob] = [await person('alice'), await h.account(address('bob'), 'ML-KEM-768')]
+      const admin = { token: ADMIN_TOKEN }
+      const at = `admin/accounts/${encodeURIComponent(alice.email)}`
+      const item = await h.item(alice, mail(), 'x', [alice.vault, bob.vault])
+      for (const url of [
+        'admin/accounts',
+        at,
+        `${at}/sessions`,
+        'admin/audit',
+        'admin/audit/verify',
+        'admin/metrics',
+      ]) {
+        await h.refused(401, 'GET', url)
+        await h.refused(403, 'GET', url, { token: alice.token })
+        await h.ok('GET', url, admin)
+      }
+      const list = await h.ok('GET', `admin/accounts?limit=1&after=${alice.userId - 1}`, admin)
+      assert.deepEqual([list.accounts.map((a: Any) => a.email), list.next], [[alice.email], alice.userId])
+      const shown = await h.ok('GET', at, admin)
+      assert.deepEqual([shown.account, shown.locked, shown.items, shown.sessions], [true, false, 1, 1])
+      assert.deepEqual(
+        shown.vaultKeys.map((k: Any) => [k.id, k.type, k.entries]),
+        [
+          [alice.primary.id, 'current', 1],
+          [alice.vault.id, 'secondary', 1],
+        ],
+      )
+      await h.ok('POST', at, { ...admin, body: { locked: true } })
+      await h.refused(401, 'GET', 'me', { token: alice.token })
+      const locked = await h.ok('GET', `vaultKeys/${alice.vault.id}?fields=publicKey,encSessionToken`)
+      assert.deepEqual(Object.keys(locked).sort(), ['id', 'publicKey'])
+      await h.item(bob, mail(), 'still encrypted for her', [bob.vault, alice.vault])
+      h.nowMs += 61_000
+      await h.ok('POST', at, { ...admin, body: { locked: false } })
+      await h.refused(401, 'GET', 'me', { token: alice.token })
+      const back = await h.login(alice.vault)
+      await h.ok('GET', 'me', { token: back })
+
+      const ofBob = `admin/accounts/${encodeURIComponent(bob.email)}/sessions`
+      const unused = await h.login(bob.vault)
+      h.nowMs += 1
+      const { sessions } = await h.ok('GET', ofBob, admin)
+      await h.ok('POST', ofBob, { ...admin, body: { $op: 'delete', id: sessions[0].id } })
+      await h.refused(401, 'GET', 'me', { token: bob.token })
+      await h.ok('POST', ofBob, { ...admin, body: { $op: 'delete' } })
+      await h.refused(401, 'GET', 'me', { token: unused })
+      await h.refused(404, 'POST', ofBob, { ...admin, body: { $op: 'delete', id: 9e15 } })
+
+      await h.ok('POST', at, { ...admin, body: { $op: 'delete' } })
+      await h.refused(401, 'GET', 'me', { token: back })
+      await h.refused(404, 'POST', 'vaultKeys', { body: byName(alice.email) })
+      await h.refused(404, 'GET', `vaultKeys/${alice.primary.id}`)
+      const left = await h.ok('GET', `vaultItems/${item}?${ENTRIES}`, { token: await h.login(bob.vault) })
+      assert.deepEqual(
+        left.vaultEntries.map((e: Any) => e.vaultKey.id),
+        [bob.vault.id],
+      )
+      await h.refused(404, 'GET', `admin/accounts/${encodeURIComponent(address('nobody'))}`, admin)
+      await h.refused(400, 'POST', at, { ...admin, body: {} })
+      assert.notEqual((await h.account(alice.email)).vault.id, alice.vault.id)
+    })
+
+    test('every change is in the audit log, which shows when a line is altered, removed or cut off', async () => {
+      const alice = await person('alice')
+      const id = await h.item(alice, mail(), 'x', [alice.vault])
+      const entries = async (): Promise<Any[]> =>
+        (await h.ok('GET', `admin/audit?user=${alice.userId}`, { token: ADMIN_TOKEN })).audit
+      const log = await entries()
+      assert.deepEqual(
+        log.map((e) => [e.actor, e.action]),
+        [
+          ['admin', 'key.create'],
+          ['admin', 'key.create'],
+          ['admin', 'account.create'],
+          [`user:${alice.userId}`, 'item.create'],
+        ],
+      )
+      assert.deepEqual([log[3].subject, log[3].keys], [`item:${id}`, [alice.vault.id]])
+      const verify = () => h.ok('GET', 'admin/audit/verify', { token: ADMIN_TOKEN })
+      assert.equal((await verify()).ok, true)
+      const seq = log[3].seq as number
+      const alter = (change: object) =>
+        h.store.transaction((db) => db.updateTable('audit_log').set(change).where('seq', '=', seq).execute())
+      await alter({ actor: 'user:1' })
+      assert.deepEqual(await verify(), { ok: false, seq })
+      await alter({ actor: log[3].actor })
+      assert.equal((await verify()).ok, true)
+      await h.store.transaction(async (db) => {
+        const row = await db.deleteFrom('audit_log').where('seq', '=', seq).returningAll().executeTakeFirstOrThrow()
+        // Cut off at the end: the head remembers where the log ended.
+        const check = await verifyAudit(db)
+        assert.deepEqual(check, { ok: false, seq })
+        await db.insertInto('audit_log').values(row).execute()
+      })
+      assert.equal((await verify()).ok, true)
+    })
+
+    test('recovery by friends: two of three, after the delay, told to the owner, who may cancel', async () => {
+      const alice = await person('alice')
+      const friends = [await person('f'), await person('f'), await person('f')]
+      const at = `admin/accounts/${encodeURIComponent(alice.email)}/recovery`
+      const fresh = newKey()
+      const { algo, publicKey } = fresh.pems
+      const start = () => h.ok('POST', at, { token: ADMIN_TOKEN, body: { algo, publicKey } })
+      await h.refused(404, 'POST', at, { token: ADMIN_TOKEN, body: { algo, publicKey } })
+      const shares = friends.map((f, n) => ({
+        vaultKey: { id: f.vault.id },
+        encData: sealed(f.vault.publicKey, Buffer.from(`share${n}`)),
+      }))
+      const plan = { threshold: 2, delaySeconds: 86_400, shares }
+      const post = async (body: object) => (await h.ask('POST', 'recovery', { token: alice.token, body })).status
+      assert.equal(await post({ ...plan, delaySeconds: 60 }), 403)
+      assert.equal(await post({ ...plan, threshold: 4 }), 400)
+      assert.equal(await post({ ...plan, threshold: 1 }), 400)
+      assert.equal(await post({ ...plan, shares: [...shares, shares[0]] }), 400)
+      assert.equal(
+        await post({ ...plan, shares: [...shares, { vaultKey: { id: alice.vault.id }, encData: 'QUJD' }] }),
+        403,
+      )
+      assert.equal(await post(plan), 200)
+      await h.refused(403, 'POST', at, { token: alice.token, body: { algo, publicKey } })
+      const cancelled = await start()
+      assert.equal((await h.ok('GET', 'recovery', { token: alice.token })).running.id, cancelled.id)
+      await h.ok('POST', 'recovery', { token: alice.token, body: { $op: 'delete' } })
+      await h.refused(403, 'GET', `recovery/${cancelled.id}`, { token: cancelled.token })
+
+      const run = await start()
+      const collect = () => h.ok('GET', `recovery/${run.id}`, { token: run.token })
+      await h.refused(401, 'GET', `recovery/${run.id}`, { token: cancelled.token })
+      await h.refused(401, 'GET', `recovery/${run.id}`)
+      for (const [n, friend] of friends.slice(0, 2).entries()) {
+        const { requests } = await h.ok('GET', 'recovery', { token: friend.token })
+        assert.deepEqual([requests.length, requests[0].id, requests[0].user.email], [1, run.id, alice.email])
+        assert.equal(opened(friend.vault, requests[0].share.encData), `share${n}`)
+        await h.ok('POST', `recovery/${run.id}`, {
+          token: friend.token,
+          body: { encData: sealed(requests[0].publicKey, Buffer.from(`share${n}`)) },
+        })
+        assert.deepEqual((await h.ok('GET', 'recovery', { token: friend.token })).requests, [])
+      }
+      await h.refused(404, 'POST', `recovery/${run.id}`, { token: alice.token, body: { encData: 'QUJD' } })
+      assert.deepEqual(await collect(), { id: run.id, threshold: 2, given: 2, readyMs: run.readyMs })
+      h.nowMs += 86_400_000
+      const mine = withId(fresh, 0)
+      assert.deepEqual(((await collect()).shares as string[]).map((one) => opened(mine, one)).sort(), [
+        'share0',
+        'share1',
+      ])
     })
   })
 }

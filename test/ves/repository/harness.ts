@@ -11,6 +11,7 @@ import {
 } from '../../../src/engine/seal/vault-key.ts'
 import { makeVaultKey, makeVeskey } from '../../../src/engine/seal/vault-key-make.ts'
 import type { ApiResponse, JsonObject } from '../../../src/ves/repository/api.ts'
+import type { Mailer } from '../../../src/ves/repository/mailer.ts'
 import { Repository } from '../../../src/ves/repository/repository.ts'
 import { DEFAULT_SETTINGS, type Settings } from '../../../src/ves/repository/settings.ts'
 import { openSqliteStore } from '../../../src/ves/repository/store/sqlite.ts'
@@ -53,7 +54,7 @@ export class Harness {
   readonly tokens = new Tokens(TOKEN_KEY)
   nowMs = 1_800_000_000_000
 
-  constructor(store: Store, settings: Partial<Settings> = {}) {
+  constructor(store: Store, settings: Partial<Settings> = {}, mailer: Mailer | null = null) {
     this.store = store
     this.repository = new Repository({
       store,
@@ -62,6 +63,7 @@ export class Harness {
       tokenKey: new Secret(TOKEN_KEY),
       log: silentLog,
       clock: { nowMs: () => this.nowMs },
+      ...(mailer === null ? {} : { mailer }),
     })
   }
 
@@ -101,13 +103,14 @@ export class Harness {
     return answer.body.errors[0].type
   }
 
-  async account(email: string, kind: KeyKind = 'P-256'): Promise<TestAccount> {
+  /** @param mailToken makes the account in place of the administrator */
+  async account(email: string, kind: KeyKind = 'P-256', mailToken?: string): Promise<TestAccount> {
     const primary = newKey(kind)
     const vault = newKey(kind)
     const made = await this.ok('POST', 'accounts', {
-      token: ADMIN_TOKEN,
+      ...(mailToken === undefined ? { token: ADMIN_TOKEN } : {}),
       body: {
-        email,
+        ...(mailToken === undefined ? { email } : { token: mailToken }),
         vaultKeys: [
           { type: 'current', ...primary.pems },
           {
@@ -193,8 +196,8 @@ export class Harness {
   }
 }
 
-export async function inMemory(settings: Partial<Settings> = {}): Promise<Harness> {
-  return new Harness(await openSqliteStore(':memory:'), settings)
+export async function inMemory(settings: Partial<Settings> = {}, mailer: Mailer | null = null): Promise<Harness> {
+  return new Harness(await openSqliteStore(':memory:'), settings, mailer)
 }
 
 export function sealed(publicKey: string, value: Buffer): string {

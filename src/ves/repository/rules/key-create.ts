@@ -10,6 +10,7 @@ import { insertUser, userByEmail, userById } from '../store/users.ts'
 import { addEntriesToOwnKey, applyEntries, type Refs } from './entries.ts'
 import { isItemWriter } from './item-access.ts'
 import { type Actor, checkTempName, checkVaultName } from './names.ts'
+import { inviteOwner } from './onboarding.ts'
 
 /** Besides temp keys for others; `current` comes with the account and by rotation. */
 const OWN_TYPES: readonly KeyType[] = ['secondary', 'pending', 'shadow', 'recovery']
@@ -90,6 +91,7 @@ async function createTempKey(call: Call, actor: Actor, body: KeyBody, refs: Refs
     await upsertEntries(call.db, [{ itemId: item.id, keyId: id, encData: entry.encData }])
   }
   note(call, 'key.temp', `key:${id}`, [id], user.id)
+  await inviteOwner(call, user, actor.email)
   return id
 }
 

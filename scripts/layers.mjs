@@ -17,7 +17,19 @@ const RULES = {
   },
   'ves/repository': {
     layers: ['base', 'engine/seal', 'ves'],
-    packages: ['assert', 'util', 'buffer', 'crypto', 'kysely', 'pg', 'sqlite', 'nodemailer', 'zod', ...ANY_FILE_IO],
+    packages: [
+      'assert',
+      'util',
+      'buffer',
+      'crypto',
+      'kysely',
+      'kysely/migration',
+      'pg',
+      'sqlite',
+      'nodemailer',
+      'zod',
+      ...ANY_FILE_IO,
+    ],
   },
   net: {
     layers: ['base', 'engine', 'ves'],
@@ -46,7 +58,11 @@ const FORBIDDEN = [
   ['engine/smtp', 'engine/imap'],
   ['engine/mime', 'engine/seal'],
 ]
-const ONLY_IN = { 'uWebSockets.js': ['net/uws.ts'], 'node-forge': ['net'], '@peculiar/x509': ['net'] }
+const ONLY_IN = {
+  'uWebSockets.js': ['net/uws.ts', 'net/uws-websocket.ts'],
+  'node-forge': ['net'],
+  '@peculiar/x509': ['net'],
+}
 
 const FROM =
   /(?:^|\n)(import|export)\s+(type\s+)?(?:[\w$*][^'"\n]*|\{[^}]*\}\s*|[\w$]+\s*,\s*\{[^}]*\}\s*)from\s+['"]([^'"]+)['"]/g

@@ -33,6 +33,8 @@ export interface HttpResponse {
   readonly headers?: Readonly<Record<string, string | readonly string[]>>
   /** A stream is sent chunked, at the client's pace; if it throws, the connection is closed before its end. */
   readonly body?: string | Buffer | AsyncIterable<Buffer>
+  /** The connection ends with this answer. */
+  readonly close?: boolean
 }
 
 export type HttpHandler = (request: HttpRequest) => HttpResponse | Promise<HttpResponse>

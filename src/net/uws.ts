@@ -1,5 +1,5 @@
 /**
- * The only file that knows uWebSockets.js. It turns its callbacks into the interface of `http.ts`:
+ * The only file that loads uWebSockets.js (`uws-websocket.ts` knows its types). It turns its callbacks into the interface of `http.ts`:
  * a request in, a promise of an answer out. No routes and no rules here.
  *
  * What uWebSockets.js demands: a request object lives only during its callback, a response may not be touched after
@@ -101,7 +101,7 @@ async function answer(response: UwsResponse, head: HttpHead, options: ListenOpti
     })
   if (abort.signal.aborted) return
   // An upload that was not read to its end cannot be told from the next request: the connection ends with the answer.
-  const close = stream !== null && !stream.complete
+  const close = result.close === true || (stream !== null && !stream.complete)
   if (!isStream(result.body)) return reply(response, result, method, close)
   await replyStream(response, result, result.body, abort.signal).catch((error: unknown) => {
     options.failed?.(error, { method, path: head.path })

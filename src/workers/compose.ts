@@ -12,12 +12,15 @@ import type { Log } from '../base/log.ts'
 import type { BatchJob, BatchResult } from '../engine/seal/batch.ts'
 import type { Session, SessionStart } from '../engine/session.ts'
 import { type CertificateFiles, ownCertificate } from '../net/certificates.ts'
+import type { NowParts } from '../net/now/now.ts'
+import { OAuthKeys } from '../net/now/oauth-key.ts'
 import { upstreamTls } from '../net/tls.ts'
 import { VesClient } from '../ves/client/ves-client.ts'
 import { CertificateStore } from './certificate-store.ts'
-import type { ListenerParts } from './listener.ts'
+import type { ListenerParts, Tenant } from './listener.ts'
 import { Login } from './login.ts'
 import { Metrics } from './metrics.ts'
+import { nowSite } from './now-site.ts'
 import { override } from './override.ts'
 import { ThreadPool } from './pool.ts'
 import type { Protection } from './protection.ts'
@@ -31,6 +34,8 @@ export interface Composition {
   readonly batch: (job: BatchJob, signal: AbortSignal) => Promise<BatchResult>
   readonly metrics: Metrics
   readonly protection: Protection
+  /** What the HTTP side answers a tenant's visitors with. */
+  readonly nowSite: (tenant: Tenant, isSecure: boolean) => NowParts
   session(service: Service, start: SessionStart): Session
   close(): Promise<void>
 }
@@ -53,6 +58,8 @@ export function compose({ file, log, ticketKeys, workers, session }: ComposeOpti
   const pool = new ThreadPool({ threads, log })
   const metrics = new Metrics(() => pool.metrics)
   const ves = new VesClient({ ...vesOptions(file, log), keys: pool })
+  const oauthKeys = config['oauth-key'] === null ? null : new OAuthKeys(config['oauth-key'])
+  const batch = (job: BatchJob, signal: AbortSignal): Promise<BatchResult> => pool.batch(job, signal)
   let own: CertificateFiles | null = null
   const upstreams = new Map<string | null, ReturnType<typeof upstreamTls>>()
   return {
@@ -68,8 +75,14 @@ export function compose({ file, log, ticketKeys, workers, session }: ComposeOpti
         return own
       },
     },
-    login: new Login({ ves, domain: config['ves.domain'], openBearer: null, override }),
-    batch: (job, signal) => pool.batch(job, signal),
+    login: new Login({
+      ves,
+      domain: config['ves.domain'],
+      openBearer: oauthKeys === null ? null : (bearer) => oauthKeys.open(bearer),
+      override,
+    }),
+    batch,
+    nowSite: (tenant, isSecure) => nowSite({ config: tenant.config, isSecure, ves, oauthKeys, batch, log }),
     metrics,
     protection: { isBlocked: async () => false, count: () => {}, remaining: async () => 3600 },
     session: session ?? sessionOf,

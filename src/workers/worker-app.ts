@@ -21,6 +21,7 @@ import type { Composition } from './compose.ts'
 import { Draining } from './draining.ts'
 import { Listener, type Tenant } from './listener.ts'
 import type { LoggedIn } from './login.ts'
+import { NowServer } from './now-server.ts'
 import { refusalSession } from './refusal.ts'
 import { sessionServices } from './services.ts'
 import { SessionLog } from './session-log.ts'
@@ -47,6 +48,7 @@ export class WorkerApp {
   readonly #listeners = new Map<string, Listener>()
   readonly #adminKey: string | null
   readonly #admin: Admin | null
+  readonly #now: NowServer | null
   readonly #open = new Set<Open>()
   /** Connections that are not sessions yet: PROXY header, TLS handshake. */
   readonly #early = new Set<Socket>()
@@ -56,13 +58,19 @@ export class WorkerApp {
   #stopping = false
   #settleDrained: () => void = () => {}
 
-  private constructor(options: WorkerAppOptions, listeners: readonly Listener[], admin: Admin | null) {
+  private constructor(
+    options: WorkerAppOptions,
+    listeners: readonly Listener[],
+    admin: Admin | null,
+    now: NowServer | null,
+  ) {
     this.#options = options
     this.#config = programConfig(options.file)
     for (const listener of listeners) this.#listeners.set(listener.key, listener)
     const at = this.#config['admin.listen']
     this.#adminKey = at === null ? null : listenerKey(at.host, at.port)
     this.#admin = admin
+    this.#now = now
     this.drained = new Promise((resolve) => {
       this.#settleDrained = resolve
     })
@@ -78,7 +86,10 @@ export class WorkerApp {
       programConfig(file)['admin.listen'] === null
         ? null
         : await Admin.start({ isReady: () => isReady(), metrics: options.metricsOfAll, log })
-    const app = new WorkerApp(options, listeners, admin)
+    const now = file.daemons.some(({ service }) => service === 'now')
+      ? await NowServer.start({ site: composition.nowSite, log })
+      : null
+    const app = new WorkerApp(options, listeners, admin, now)
     isReady = () => !app.#stopping
     return app
   }
@@ -115,6 +126,7 @@ export class WorkerApp {
     this.#stopping ||= stopping
     if (this.#state === 'forced' || (this.#state === 'draining' && !forced)) return
     this.#state = forced ? 'forced' : 'draining'
+    this.#now?.drain()
     if (forced) {
       for (const socket of this.#early) socket.destroy()
       this.#draining.force([...this.#open].map(({ drive }) => drive))
@@ -136,6 +148,7 @@ export class WorkerApp {
   async close(): Promise<void> {
     this.#draining.stop()
     await this.#admin?.close()
+    await this.#now?.close()
     await this.#options.composition.close()
   }
 
@@ -157,7 +170,22 @@ export class WorkerApp {
     const { client, local } = listener.proxies.has(ends.client.address)
       ? ((await readProxyHeader(socket)) ?? ends)
       : ends
+    if (listener.service === 'now') return this.#http(listener, socket, client)
     await this.#session(listener, socket, client, local)
+  }
+
+  async #http(listener: Listener, socket: Socket, client: Endpoint): Promise<void> {
+    let tenant = listener.main
+    const tls = await listener.tls((chosen) => {
+      tenant = chosen
+    })
+    if ((await this.#refusal(listener, client)) !== null) {
+      socket.destroy()
+      return
+    }
+    const isSecure = listener.isImplicit && tls !== null
+    const secured = isSecure ? await acceptTls(socket, tls) : socket
+    await this.#now?.accept(secured, { client, tenant: () => tenant, isSecure })
   }
 
   async #session(listener: Listener, socket: Socket, client: Endpoint, local: Endpoint): Promise<void> {

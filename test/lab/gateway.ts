@@ -3,6 +3,7 @@
  * provider, with an account for each of the provider's users. Stopped and removed after the file's tests.
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after } from 'node:test'
@@ -23,8 +24,10 @@ export interface LabGatewayOptions {
   /** SMTP mode of the accounts. */
   readonly mode?: string
   readonly users?: readonly string[]
-  /** Merged over the lab's configuration, top level keys. */
+  /** Blocks to add; `*` is merged with the lab's own. */
   readonly configuration?: Readonly<Record<string, unknown>>
+  /** Listeners besides the four of mail. */
+  readonly daemons?: readonly unknown[]
 }
 
 export async function labGateway(provider: Provider, options: LabGatewayOptions = {}): Promise<LabGateway> {
@@ -35,6 +38,7 @@ export async function labGateway(provider: Provider, options: LabGatewayOptions 
     workers: options.workers ?? 2,
     anyPorts: true,
     ...(options.configuration === undefined ? {} : { configuration: options.configuration }),
+    ...(options.daemons === undefined ? {} : { daemons: options.daemons }),
   })
   after(async () => {
     await gateway.stop()
@@ -55,4 +59,15 @@ function profileOf(provider: Provider, name: string, mode: string): unknown {
   const password = LAB_USERS.find((user) => user.name === name)?.password
   const server = (port: number) => ({ host: provider.host, port, login: name, password, tls: { level: 'high' } })
   return { imap: server(provider.ports.imap), smtp: { ...server(provider.ports.submission), mode } }
+}
+
+/** A port that was free a moment ago. */
+export function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer().once('error', reject)
+    server.listen(0, '127.0.0.1', () => {
+      const { port } = server.address() as { port: number }
+      server.close(() => resolve(port))
+    })
+  })
 }

@@ -40,8 +40,10 @@ export interface GatewayOptions {
   readonly directory: string
   readonly provider: Provider
   readonly workers: number
-  /** Merged over the demo's own configuration (top level keys). */
+  /** Blocks to add; `*` is merged with the demo's own. */
   readonly configuration?: Readonly<Record<string, unknown>>
+  /** Listeners besides the four of mail. */
+  readonly daemons?: readonly unknown[]
   /** Any free ports instead of the usual ones: for tests. */
   readonly anyPorts?: boolean
 }
@@ -68,14 +70,16 @@ export async function startGateway(options: GatewayOptions): Promise<DemoGateway
       repository: { listen: `127.0.0.1:${ports.repository}`, data: join(directory, 'repository') },
       admin: { listen: `127.0.0.1:${ports.admin}` },
       state: join(directory, 'state'),
+      ...(options.configuration?.['*'] as object | undefined),
     },
     daemons: [
       listen('imap', ports.imap, false),
       listen('imap', ports.imaps, true),
       listen('smtp', ports.submission, false),
       listen('smtp', ports.submissions, true),
+      ...(options.daemons ?? []),
     ],
-    ...options.configuration,
+    ...withoutAll(options.configuration),
   }
   writeFileSync(configFile, `${JSON.stringify(configuration, null, 2)}\n`, { mode: 0o600 })
 
@@ -194,4 +198,9 @@ function hold(port: number): Promise<{ port: number; close: () => Promise<void> 
       }),
     )
   })
+}
+
+function withoutAll(configuration: GatewayOptions['configuration']): Record<string, unknown> {
+  const { '*': _, ...blocks } = configuration ?? {}
+  return blocks
 }

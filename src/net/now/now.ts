@@ -29,7 +29,8 @@ export interface NowParts {
   readonly viewer: (path: string) => HttpResponse | null
   /** null: nothing is spooled here. */
   readonly spool: (SpoolReaders & UploadParts) | null
-  readonly probe: (ask: Extract<NowAsk, { kind: 'probe' }>, request: HttpRequest) => Promise<HttpResponse>
+  /** null: not offered here. */
+  readonly probe: ((ask: Extract<NowAsk, { kind: 'probe' }>, request: HttpRequest) => Promise<HttpResponse>) | null
   readonly log: Log
 }
 
@@ -88,7 +89,7 @@ async function post(request: HttpRequest, parts: NowParts): Promise<HttpResponse
   if (!parts.isSecure) return plain(426, 'TLS is required', { upgrade: 'TLS/1.2' })
   switch (ask.kind) {
     case 'probe':
-      return parts.probe(ask, request)
+      return parts.probe === null ? plain(501, 'Probes are not offered here') : parts.probe(ask, request)
     case 'sealed':
       return parts.spool === null
         ? plain(404, 'Nothing is spooled here')

@@ -3,8 +3,7 @@
  * (key-repository.md §3). It learns no key.
  */
 import { GatewayError } from '../../base/errors.ts'
-import type { Secret } from '../../base/secret.ts'
-import type { ApiConnection } from '../../ves/client/api-connection.ts'
+import type { ApiAnswer, ApiRequest } from '../../ves/client/api-connection.ts'
 
 export interface SpooledItem {
   /** E-mail address of the creator's VES user, its case kept: names the spool folder. */
@@ -16,20 +15,17 @@ export interface SpooledItem {
 /** Longest message id that can name an item; longer ones are not asked for. Octets. */
 export const MAX_ID_OCTETS = 1000
 
+/** The way to the repository, with the bearer's token on it. */
+export type AskRepository = (request: ApiRequest) => Promise<ApiAnswer>
+
 /**
- * @param bearer a session token, or the item's verify token
+ * @param ask with a session token, or the item's verify token
  * @throws {GatewayError} VES_NOT_FOUND: no such item · VES_DENIED: a bad token · others: the repository is in trouble
  */
-export async function askSpooledItem(
-  api: ApiConnection,
-  domain: string,
-  messageId: string,
-  bearer: Secret<string>,
-): Promise<SpooledItem> {
-  const { result } = await api.request({
+export async function askSpooledItem(ask: AskRepository, domain: string, messageId: string): Promise<SpooledItem> {
+  const { result } = await ask({
     path: 'vaultItems?fields=id,type,file(externals,creator(id,email)),vaultEntries(id,vaultKey(id))',
     body: { file: { externals: [{ domain, externalId: messageId }] }, $op: 'fetch' },
-    bearer,
     repeatable: true,
   })
   const creator = (result as { file?: { creator?: { email?: unknown } } }).file?.creator?.email

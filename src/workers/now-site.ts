@@ -1,0 +1,111 @@
+/**
+ * What the HTTP side (net/now) needs, made from a tenant's options: spool, manifest, keys to open with. One per tenant
+ * and way of connecting; kept while the tenant is.
+ */
+import { readFileSync } from 'node:fs'
+import type { Config } from '../base/config/options.ts'
+import type { Log } from '../base/log.ts'
+import type { Secret } from '../base/secret.ts'
+import { vesUri } from '../engine/account-name.ts'
+import { runTransform } from '../engine/run-transform.ts'
+import type { BatchJob, BatchResult } from '../engine/seal/batch.ts'
+import { Opener } from '../engine/seal/opener.ts'
+import { parseHeaderLine } from '../net/now/answers.ts'
+import type { OpenedVault } from '../net/now/download.ts'
+import type { NowParts } from '../net/now/now.ts'
+import type { OAuthKeys } from '../net/now/oauth-key.ts'
+import { DirectorySpool } from '../net/now/spool-directory.ts'
+import { askSpooledItem } from '../net/now/spooled-item.ts'
+import type { VesClient } from '../ves/client/ves-client.ts'
+import { RateWindow } from './rate-window.ts'
+
+const DAY_MS = 86_400_000
+/** A relay's upload is not cut, so it has a limit of its own: what mail providers take. Octets. */
+const MAX_UPLOAD_OCTETS = 64 * 1024 * 1024
+/** Per creator; a relay that spools for a busy sender stays below it, a stolen token does not fill the disk. */
+const UPLOADS_PER_MINUTE = 60
+
+export interface NowSiteParts {
+  readonly config: Config
+  readonly isSecure: boolean
+  readonly ves: VesClient
+  readonly oauthKeys: OAuthKeys | null
+  readonly batch: (job: BatchJob, signal: AbortSignal) => Promise<BatchResult>
+  readonly log: Log
+}
+
+export function nowSite({ config, isSecure, ves, oauthKeys, batch, log }: NowSiteParts): NowParts {
+  const { domain } = ves
+  const spool = config['now.dir'] === null ? null : directorySpool(config['now.dir'], config)
+  const uploads = new RateWindow(UPLOADS_PER_MINUTE, 60_000)
+  const item = (messageId: string, bearer: Secret<string>) =>
+    askSpooledItem((request) => ves.api.request({ ...request, bearer }), domain, messageId)
+  return {
+    isSecure,
+    headers: (config['now.headers'] ?? []).flatMap((line) => {
+      const header = parseHeaderLine(line)
+      if (header === null) log.write('error', 'configuration', { key: 'now.headers', reason: 'not "Name: value"' })
+      return header === null ? [] : [header]
+    }),
+    manifest: manifestOf(config['now.manifest'], log),
+    e2eUrl: config['now.e2e'],
+    oauthKey: oauthKeys?.publicKey ?? null,
+    viewer: () => null,
+    spool:
+      spool === null
+        ? null
+        : {
+            spool,
+            item,
+            maxOctets: MAX_UPLOAD_OCTETS,
+            admits: (creator) => uploads.admits(creator, performance.now()),
+            unlock: (externalId, veskey) => openVault(ves, externalId, veskey, batch),
+          },
+    probe: null,
+    log,
+  }
+}
+
+export function directorySpool(directory: string, config: Config): DirectorySpool {
+  const maxOctets = config['now.maxsize']
+  const days = config['now.retention.days']
+  const octets = config['now.retention.bytes']
+  return new DirectorySpool(directory, {
+    maxOctets: maxOctets <= 0 ? null : maxOctets,
+    maxAgeMs: days === 0 ? null : days * DAY_MS,
+    maxTotalOctets: octets === 0 ? null : octets,
+  })
+}
+
+async function openVault(
+  ves: VesClient,
+  externalId: string,
+  veskey: Secret<Buffer>,
+  batch: NowSiteParts['batch'],
+): Promise<OpenedVault> {
+  const session = await ves.unlock(`${vesUri(ves.domain, externalId)}/`, veskey)
+  const signal = new AbortController().signal
+  return {
+    item: (messageId) => askSpooledItem((request) => session.request(request), ves.domain, messageId),
+    open: (sealed) =>
+      runTransform(new Opener({ maxbufOctets: 1024 * 1024 }), sealed, {
+        'open-key': async ({ messageId, xchg }) => ({ key: await session.messageKey(messageId, xchg) }),
+        batch: (job) => batch(job, signal),
+      }),
+  }
+}
+
+/** An object, literal JSON, or a file's name; what is no JSON is not published. */
+function manifestOf(manifest: Config['now.manifest'], log: Log): string | null {
+  if (manifest === null) return null
+  if (typeof manifest !== 'string') return JSON.stringify(manifest)
+  try {
+    const text = manifest.trimStart().startsWith('{') ? manifest : readFileSync(manifest, 'utf8')
+    JSON.parse(text)
+    return text
+  } catch (error) {
+    const reason = error instanceof Error ? ((error as NodeJS.ErrnoException).code ?? 'not JSON') : 'unreadable'
+    log.write('error', 'configuration', { key: 'now.manifest', reason })
+    return null
+  }
+}

@@ -1,0 +1,115 @@
+/**
+ * The HTTP side through the real daemon: the guard's socket, our TLS, uWebSockets.js behind the relay; with curl and
+ * Node's fetch (undici). What was sealed by SMTP is brought by a relay, and had by those it is for, and nobody else.
+ */
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, test } from 'node:test'
+import { promisify } from 'node:util'
+import { messageFile } from '../../src/net/now/spool.ts'
+import { freePort, labGateway } from '../lab/gateway.ts'
+import { labProvider } from '../lab/provider.ts'
+
+const run = promisify(execFile)
+const scratch = mkdtempSync(join(tmpdir(), 'vm-now-'))
+after(() => rmSync(scratch, { recursive: true, force: true }))
+const [secure, plainPort] = [await freePort(), await freePort()]
+const provider = await labProvider()
+const spool = join(scratch, 'spool')
+const gateway = await labGateway(provider, {
+  users: ['alice', 'bob', 'carol'],
+  configuration: {
+    now: {
+      now: {
+        dir: spool,
+        manifest: { name: 'lab' },
+        e2e: 'https://viewer.example/#',
+        headers: ['Access-Control-Allow-Origin: *'],
+      },
+    },
+    '*': { 'oauth-key': join(scratch, 'oauth.pem') },
+  },
+  daemons: [
+    { server: 'now', host: '127.0.0.1', port: secure, tls: { persist: true } },
+    { server: 'now', host: '127.0.0.1', port: plainPort, tls: { level: 'none' } },
+  ],
+})
+
+const https = `https://127.0.0.1:${secure}`
+const http = `http://127.0.0.1:${plainPort}`
+
+/** By curl: status, headers and body. */
+async function curl(...args: string[]): Promise<{ status: number; head: string; body: string }> {
+  const { stdout } = await run('curl', ['--silent', '--show-error', '--include', '--cacert', gateway.caFile, ...args])
+  const [head = '', ...rest] = stdout.replace(/^HTTP\/1\.1 100 [^\r]*\r\n\r\n/, '').split('\r\n\r\n')
+  return { status: Number(/^HTTP\/\S+ (\d+)/.exec(head)?.[1]), head, body: rest.join('\r\n\r\n') }
+}
+
+const post = (url: string, ask: unknown) => curl('--data-binary', JSON.stringify(ask), url)
+
+async function sealed(id: string): Promise<string> {
+  const message = `From: alice@lab.test\r\nTo: bob@lab.test\r\nSubject: the plan\r\nMessage-ID: <${id}>\r\n\r\nmeet at dawn\r\n`
+  const child = run(join(import.meta.dirname, '../../bin/vesmail'), [
+    ...['encrypt', '-a', 'alice@lab.test', '-u', gateway.passwords.alice!, '--api', gateway.api],
+  ])
+  child.child.stdin?.end(message)
+  return (await child).stdout
+}
+
+test('rows that need no secret', async () => {
+  assert.deepEqual(JSON.parse((await curl(`${http}/ves.json`)).body), { name: 'lab' })
+  const preflight = await curl('--request', 'OPTIONS', `${https}/anything`)
+  assert.equal(preflight.status, 200)
+  assert.match(preflight.head, /^access-control-allow-origin: \*\r?$/im)
+  const e2e = await curl(`${http}/e2e/x/y?a=b`)
+  assert.deepEqual([e2e.status, /^location: (.*?)\r?$/im.exec(e2e.head)?.[1]], [302, 'https://viewer.example/#x/y#a=b'])
+  assert.match((await curl(`${http}/oauth`)).body, /BEGIN PUBLIC KEY/)
+  assert.equal((await curl('--request', 'DELETE', `${https}/x`)).status, 405)
+  assert.equal((await curl(`${https}/nothing`)).status, 405)
+  assert.equal((await curl(`${https}/ws/imap`)).status, 426)
+  const tooMuch = await post(`${https}/`, { messageId: 'x'.repeat(33_000) })
+  assert.equal(tooMuch.status, 413)
+})
+
+test('a relay spools, the reader gets it sealed or opened, others do not', async () => {
+  const id = 'now-1@lab.test'
+  const file = join(scratch, 'sealed.eml')
+  writeFileSync(file, await sealed(id))
+  const put = await curl('--upload-file', file, `${https}/spool`)
+  assert.equal(put.status, 201, put.body)
+  const stored = join(spool, 'alice@lab.test', messageFile(id))
+  assert.deepEqual(readFileSync(stored), readFileSync(file))
+  assert.equal(statSync(stored).mode & 0o777, 0o640)
+  assert.equal((await curl('--upload-file', file, `${https}/spool`)).status, 403, 'it is there already')
+
+  const opened = await post(`${https}/`, { messageId: id, externalId: 'bob@lab.test', VESkey: gateway.passwords.bob })
+  assert.equal(opened.status, 200)
+  assert.match(opened.body, /Subject: the plan\r\n[\s\S]*meet at dawn/)
+  const carol = { messageId: id, externalId: 'carol@lab.test', VESkey: gateway.passwords.carol }
+  assert.equal((await post(`${https}/`, carol)).status, 403)
+  assert.equal((await post(`${https}/`, { ...carol, VESkey: 'wrong' })).status, 401)
+  assert.equal((await post(`${http}/`, carol)).status, 426, 'never in plaintext')
+  assert.equal((await post(`${https}/`, { ...carol, messageId: 'none@lab.test' })).status, 404)
+  assert.equal((await post(`${https}/`, { messageId: id, token: 'no-such-token' })).status, 403)
+})
+
+test('an upload without a token, with a bad one, or of something else is refused, and nothing is kept', async () => {
+  const file = join(scratch, 'bad.eml')
+  const message = await sealed('now-2@lab.test')
+  for (const [text, status] of [
+    [message.replace(/^X-VESmail-Verify:.*\r\n/m, ''), 401],
+    [message.replace(/^(X-VESmail-Verify:) .*(\r\n)/m, '$1 forged$2'), 401],
+    ['Subject: plain\r\n\r\nhello\r\n', 400],
+  ] as const) {
+    writeFileSync(file, text)
+    assert.equal((await curl('--upload-file', file, `${https}/spool`)).status, status)
+  }
+  assert.equal(existsSync(join(spool, 'alice@lab.test', messageFile('now-2@lab.test'))), false)
+  assert.deepEqual(
+    readdirSync(join(spool, 'alice@lab.test')).filter((name) => name.endsWith('.part')),
+    [],
+  )
+})

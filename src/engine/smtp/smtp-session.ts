@@ -7,7 +7,6 @@ import type { Account, SealMode } from '../account.ts'
 import { Asking } from '../asking.ts'
 import type { Credentials } from '../sasl/credentials.ts'
 import { type SaslServer, type SaslServerStep, saslServer, serverMechanisms } from '../sasl/server.ts'
-import { Sealer } from '../seal/sealer.ts'
 import type { Action, Event, Session, SessionStart, Side } from '../session.ts'
 import type { Transform } from '../transform.ts'
 import { ownLines } from './capabilities.ts'
@@ -80,7 +79,7 @@ export class SmtpSession implements Session {
   /** Octets came since the deadline was set. */
   #heard = false
 
-  constructor(start: SessionStart, parts: SmtpSessionParts = { makeSealer }) {
+  constructor(start: SessionStart, parts: SmtpSessionParts) {
     this.#start = start
     this.#parts = parts
     this.#tls = start.tls
@@ -515,10 +514,6 @@ export class SmtpSession implements Session {
     this.#deadlineSetMs = nowMs
     this.#asking.push({ do: 'deadline', ms })
   }
-}
-
-function makeSealer({ random, host }: SessionStart, { settings }: Account): Transform {
-  return new Sealer({ random, idBase: `.VESmail@${host}`, settings, totalOctets: null, addedIdStays: true })
 }
 
 /** Our lines around the provider's own (smtp.md §1). */

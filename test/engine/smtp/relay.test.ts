@@ -353,6 +353,7 @@ test('input behind DATA waits for the answer; after a refusal it is not run as c
   C: MAIL FROM:<evil@example.org>
   U: DATA
   P: 451 4.3.0 full
+  U: RSET
   S: 451 4.3.0 full`)
   assert(one.closed !== null)
 })

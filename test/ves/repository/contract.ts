@@ -804,6 +804,8 @@ export function contract(name: string, open: () => Promise<Harness>): void {
       await h.refused(401, 'GET', 'me', { token: back })
       await h.refused(404, 'POST', 'vaultKeys', { body: byName(alice.email) })
       await h.refused(404, 'GET', `vaultKeys/${alice.primary.id}`)
+      // A token of the very millisecond in which all were ended is void, too.
+      h.nowMs += 1
       const left = await h.ok('GET', `vaultItems/${item}?${ENTRIES}`, { token: await h.login(bob.vault) })
       assert.deepEqual(
         left.vaultEntries.map((e: Any) => e.vaultKey.id),

@@ -13,6 +13,8 @@ export interface Section {
   readonly text: SectionText
   /** Header names of HEADER.FIELDS(.NOT), as given; they compare without case. Empty otherwise. */
   readonly fields: readonly string[]
+  /** The list of `fields` as servers repeat it in their answer: upper case, quoted what was no atom. */
+  readonly echo?: string
 }
 
 /** `<start.count>`; count null: to the end (`<start>` alone, which Dovecot takes). Octets. */
@@ -175,7 +177,8 @@ export function parseSectionSpec(cursor: Cursor): Section {
   const part: number[] = []
   while (isDigit(cursor.next)) {
     const number = cursor.number()
-    if (number === 0 || number > 0xffffffff || part.length >= MAX_PART_DEPTH) throw syntax(cursor.at)
+    // 0 is no part, but servers answer it: with nothing.
+    if (number > 0xffffffff || part.length >= MAX_PART_DEPTH) throw syntax(cursor.at)
     part.push(number)
     if (!cursor.skip('.')) return { part, text: null, fields: [] }
   }
@@ -194,25 +197,29 @@ export function parseSectionSpec(cursor: Cursor): Section {
     case 'HEADER.FIELDS':
     case 'HEADER.FIELDS.NOT':
       cursor.space()
-      return { part, text, fields: parseFields(cursor) }
+      return { part, text, ...parseFields(cursor) }
     default:
       throw syntax(cursor.at)
   }
 }
 
 /** `header-list = "(" header-fld-name *(SP header-fld-name) ")"`, each an astring, literals too. */
-function parseFields(cursor: Cursor): string[] {
+function parseFields(cursor: Cursor): { fields: string[]; echo: string } {
   cursor.expect('(')
   const fields: string[] = []
+  const echo: string[] = []
   while (!cursor.skip(')')) {
     if (fields.length > 0) cursor.space()
     if (fields.length >= MAX_FIELDS) throw syntax(cursor.at)
+    const atom = !cursor.isString
     const name = cursor.astring()
     for (const octet of name) if (octet < 0x20 || octet === 0x7f) throw syntax(cursor.at)
-    fields.push(name.toString('latin1'))
+    const field = name.toString('latin1')
+    fields.push(field)
+    echo.push(echoField(field, atom))
   }
   if (fields.length === 0) throw syntax(cursor.at)
-  return fields
+  return { fields, echo: `(${echo.join(' ')})` }
 }
 
 function parsePartial(cursor: Cursor): Partial | null {
@@ -254,6 +261,12 @@ export function printSection(section: Section): string {
   const { part, text, fields } = section
   const words = [...part.map(String), ...(text === null ? [] : [text])].join('.')
   return fields.length === 0 ? words : `${words} (${fields.map(printField).join(' ')})`
+}
+
+/** QUIRK: Dovecot quotes NIL, and drops 8-bit octets in quotes. */
+function echoField(name: string, atom: boolean): string {
+  const upper = name.replace(/[a-z]+/g, (lower) => lower.toUpperCase())
+  return atom && upper !== 'NIL' ? upper : `"${upper.replace(/["\\]/g, '\\$&').replace(/[\x80-\xff]/g, '')}"`
 }
 
 /** A name that is no atom is quoted; names have no control characters. */

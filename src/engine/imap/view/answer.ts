@@ -8,7 +8,6 @@ import { printEnvelope } from './envelope.ts'
 import { upperAscii } from './header-fields.ts'
 import { type MessageView, maskNuls } from './message-view.ts'
 import { type Piece, resolveSection } from './sections.ts'
-import { printString } from './strings.ts'
 
 /** Items that can be answered from a view. */
 export type ViewItem = Exclude<ContentItem, { readonly kind: 'binary' | 'binary-size' | 'preview' }>
@@ -37,15 +36,11 @@ export function answerItem(view: MessageView, item: ViewItem): Piece[] {
   }
 }
 
-/** The section as the server repeats it: upper case; strings quoted. */
+/** The section as the server repeats it. */
 function echoSection(section: Section): string {
   const words = [...section.part.map(String), ...(section.text === null ? [] : [section.text])].join('.')
-  return section.fields.length === 0 ? words : `${words} (${section.fields.map(echoField).join(' ')})`
-}
-
-function echoField(name: string): string {
-  const upper = upperAscii(name)
-  return /^[^\x00-\x20\x7f-\xff(){"\\]+$/.test(upper) && upper !== 'NIL' ? upper : printString(upper)
+  if (section.fields.length === 0) return words
+  return `${words} ${section.echo ?? `(${section.fields.map(upperAscii).join(' ')})`}`
 }
 
 function text(latin1: string): Piece[] {

@@ -46,16 +46,12 @@ export function parseHeaderFields(block: Buffer): HeaderField[] {
   return fields
 }
 
-/** Offset behind the blank line that ends the block, or the block's length when there is none. */
-export function headerBlockEnd(block: Buffer): number {
-  let at = 0
-  while (at < block.length) {
-    const end = lineEndAt(block, at)
-    // A line of CRLF alone ends the header, unless it would be a continuation: it never starts with white space.
-    if (contentEnd(block, at, end) === at) return end
-    at = end
-  }
-  return block.length
+/** Is there a blank line at the end of this header block? A header may also be ended by a delimiter, or the message. */
+export function endsBlank(block: Buffer): boolean {
+  const length = block.length
+  if (block[length - 1] !== LF) return false
+  const before = block[length - 2] === CR ? length - 3 : length - 2
+  return before < 0 || block[before] === LF
 }
 
 function fieldOf(first: string, lines: readonly string[], start: number, end: number): HeaderField {

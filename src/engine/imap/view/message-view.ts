@@ -25,7 +25,10 @@ export interface PartView {
   /** The blank line included, where it belongs to the part. */
   readonly header: Readonly<Size>
   readonly body: Readonly<Size>
-  /** The header block, `header.octets` long. */
+  /**
+   * The header block: its first `header.octets` octets are the part's own, and a blank line may follow that a delimiter
+   * took: fields are selected with it.
+   */
   readonly headerOctets: Buffer
   /** Parsed anew at each access: views are kept for long, and asked seldom. */
   readonly fields: readonly HeaderField[]

@@ -250,7 +250,7 @@ export class StructureScanner {
   #endHeader(): void {
     const part = this.#part
     const { kind, isMime, isDigest } = this.#meaning()
-    part.headerOctets = Buffer.concat(this.#headerPieces).subarray(0, part.header.octets)
+    part.headerOctets = Buffer.concat(this.#headerPieces)
     part.isMime = isMime
     const full = this.#parts >= MAX_PARTS
     const contains = kind === 'leaf' || this.#mayContain()

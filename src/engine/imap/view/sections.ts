@@ -4,7 +4,7 @@
  * What does not exist is an empty string, never NIL, as Dovecot 2.3 has it.
  */
 import type { Partial, Section } from '../fetch-items.ts'
-import { lowerAscii, parseHeaderFields } from './header-fields.ts'
+import { endsBlank, lowerAscii, parseHeaderFields } from './header-fields.ts'
 import type { MessageView, PartView } from './message-view.ts'
 
 /** Octets to send, in order: a range of the served message (end exclusive), or octets as they are (kept by the view). */
@@ -18,10 +18,25 @@ export interface SectionAnswer {
 
 const NOTHING: SectionAnswer = { octets: 0, pieces: [] }
 const CRLF = Buffer.from('\r\n')
+const CR = CRLF.subarray(0, 1)
 
 export function resolveSection(view: MessageView, section: Section, partial: Partial | null): SectionAnswer {
   const whole = sectionOf(view, section)
-  return partial === null ? whole : slice(whole, partial)
+  if (partial === null) return whole
+  const last = whole.pieces.at(-1)
+  const blank = last !== undefined && 'bytes' in last && last.bytes === CRLF
+  if (blank && partial.start === whole.octets - 1 && partial.count !== 0 && isFiltered(section)) {
+    return { octets: 1, pieces: [{ bytes: CR }] }
+  }
+  return slice(whole, partial)
+}
+
+/**
+ * QUIRK: Dovecot 2.3 reads these through a filter that enters the last line, the blank one, at its beginning only: its LF
+ * asked for alone comes as CR.
+ */
+function isFiltered({ part, text }: Section): boolean {
+  return text === 'HEADER.FIELDS.NOT' || (text === 'HEADER.FIELDS' && part.length > 0)
 }
 
 function sectionOf(view: MessageView, section: Section): SectionAnswer {
@@ -66,21 +81,21 @@ function textOf(part: PartView, section: Section, whole: boolean): SectionAnswer
       return range(bodyStart, bodyStart + part.body.octets)
     case 'HEADER':
     case 'MIME':
-      return octets([part.headerOctets])
+      return octets([part.headerOctets.subarray(0, part.header.octets)])
     case 'HEADER.FIELDS':
-      return selectFields(part, section.fields, true)
     case 'HEADER.FIELDS.NOT':
-      return selectFields(part, section.fields, false)
+      return selectFields(part, section)
   }
 }
 
-function selectFields(part: PartView, names: readonly string[], wanted: boolean): SectionAnswer {
-  const keys = new Set(names.map(lowerAscii))
-  const block = part.headerOctets
-  const chosen = parseHeaderFields(block)
+function selectFields({ headerOctets }: PartView, section: Section): SectionAnswer {
+  const keys = new Set(section.fields.map(lowerAscii))
+  const wanted = section.text === 'HEADER.FIELDS'
+  const chosen = parseHeaderFields(headerOctets)
     .filter((field) => keys.has(field.key) === wanted)
-    .map((field) => block.subarray(field.start, field.end))
-  return octets([...chosen, CRLF])
+    .map((field) => headerOctets.subarray(field.start, field.end))
+  // QUIRK: where the filter reads (isFiltered), a blank line that is not there is not added.
+  return octets(isFiltered(section) && !endsBlank(headerOctets) ? chosen : [...chosen, CRLF])
 }
 
 function range(start: number, end: number): SectionAnswer {

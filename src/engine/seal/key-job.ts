@@ -2,7 +2,7 @@
  * Key operations as data, so that they can run in place or in a pool thread (`workers/thread`): each job and result is
  * structured-cloneable. `runKeyJob` is pure but for OpenSSL's randomness. Holds secrets: jobs are never logged.
  */
-import { unreachable } from '../../base/errors.ts'
+import { GatewayError, unreachable } from '../../base/errors.ts'
 import {
   type KeyKind,
   openFromVaultKey,
@@ -29,10 +29,10 @@ export interface KeyJobs {
     job: { readonly keys: readonly (VaultKey | string)[]; readonly value: Uint8Array }
     result: { readonly sealed: readonly Uint8Array[] }
   }
-  /** Values that are sealed to one key, each sealed anew to another one (rotation, temp keys). */
+  /** Values that are sealed to one key, each sealed anew to another one (rotation, temp keys); null for what does not open. */
   reseal: {
     job: { readonly from: VaultKey; readonly to: VaultKey; readonly sealed: readonly Uint8Array[] }
-    result: { readonly sealed: readonly Uint8Array[] }
+    result: { readonly sealed: readonly (Uint8Array | null)[] }
   }
   /** `rounds` of PBKDF2; null = the default for random VESkeys. */
   make: {
@@ -69,7 +69,7 @@ export function runKeyJob(task: KeyJob): KeyResult<KeyJobKind> {
       return { sealed: sealToVaultKeys(task.job.keys, task.job.value) }
     case 'reseal': {
       const { from, to, sealed } = task.job
-      return { sealed: sealed.map((one) => sealToVaultKey(to, openFromVaultKey(from, asBuffer(one)))) }
+      return { sealed: sealed.map((one) => reseal(from, to, asBuffer(one))) }
     }
     case 'make':
       return makeVaultKey(task.job.kind, task.job.veskey, task.job.rounds ?? undefined)
@@ -85,6 +85,19 @@ export const inlineKeyOperations: KeyOperations = {
   async run(kind, job) {
     return runKeyJob({ kind, job } as KeyJob) as KeyResult<typeof kind>
   },
+}
+
+function reseal(from: VaultKey, to: VaultKey, sealed: Buffer): Buffer | null {
+  let value: Buffer
+  try {
+    value = openFromVaultKey(from, sealed)
+  } catch (error) {
+    if (error instanceof GatewayError && error.code === 'VES_CRYPTO') return null
+    throw error
+  }
+  const anew = sealToVaultKey(to, value)
+  value.fill(0)
+  return anew
 }
 
 /** A Buffer loses its class on the way through a structured clone. */

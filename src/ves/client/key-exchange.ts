@@ -119,10 +119,14 @@ export class KeyExchange {
         const some = entries.slice(at, at + ENTRIES_PER_REQUEST)
         const job = { from: key, to: working.key, sealed: some.map(({ encData }) => encData) }
         const { sealed } = await session.client.keys.run('reseal', job)
-        const vaultEntries = some.map(({ itemId }, i) => ({ encData: toBase64(sealed[i]!), vaultItem: { id: itemId } }))
-        const body = { id: working.keyId, vaultEntries }
-        await session.request({ path: 'vaultKeys', body, repeatable: true })
-        moved += some.length
+        // What does not open was sealed wrong, by whoever made the temp key: it stays where it is.
+        const vaultEntries = some.flatMap(({ itemId }, i) => {
+          const anew = sealed[i]
+          return anew === null || anew === undefined ? [] : [{ encData: toBase64(anew), vaultItem: { id: itemId } }]
+        })
+        if (vaultEntries.length === 0) continue
+        await session.request({ path: 'vaultKeys', body: { id: working.keyId, vaultEntries }, repeatable: true })
+        moved += vaultEntries.length
       }
       // A repository that lists the moved ones too would keep us here.
       if (entries.length < 5000) break

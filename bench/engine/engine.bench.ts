@@ -40,7 +40,7 @@ export async function rows(): Promise<Row[]> {
 
 async function measured(direction: Direction, name: MessageName, pool: ThreadPool): Promise<Row[]> {
   const native = fastPath()
-  const plain = MESSAGES[name]()
+  const { message: plain, body } = MESSAGES[name]()
   const sealed = collected((sink) => passInPlace(newSealer(), reads(plain), sink))
   if (!collected((sink) => passInPlace(newOpener(), reads(sealed), sink)).equals(plain)) {
     throw new Error(`${name}: what was opened is not what was sealed`)
@@ -48,7 +48,7 @@ async function measured(direction: Direction, name: MessageName, pool: ThreadPoo
   const input = direction === 'seal' ? plain : sealed
   const transform = direction === 'seal' ? newSealer : newOpener
   const count = name === 'small' ? SMALL_MESSAGES : 1
-  const limit = floor(direction, name, plain, count)
+  const limit = floor(direction, name, body, count)
   const inPlace = () => {
     for (let i = 0; i < count; i++) passInPlace(transform(), reads(input), SINK)
   }
@@ -95,8 +95,8 @@ async function manyThroughPool(
 }
 
 /** The floor of one run of `count` messages. */
-function floor(direction: Direction, name: MessageName, plain: Buffer, count: number): () => void {
-  const body = count === 1 ? plain : Buffer.concat(Array.from({ length: count }, () => plain))
+function floor(direction: Direction, name: MessageName, one: Buffer, count: number): () => void {
+  const body = count === 1 ? one : Buffer.concat(Array.from({ length: count }, () => one))
   const isBase64 = name === 'attachment'
   if (direction === 'seal') return () => limitSeal(body, isBase64)
   const octets = isBase64 ? Buffer.from(body.toString('latin1'), 'base64') : body

@@ -1,5 +1,7 @@
 /** The messages of the engine's bench (issue: 8-bit text, base64 attachment, quoted-printable, small ones). */
 import { randomFillSync } from 'node:crypto'
+import { jsCodecs } from '../../src/engine/mime/transfer/js-codecs.ts'
+import { encodeQuotedPrintableText } from '../../src/engine/mime/transfer/quoted-printable-text.ts'
 
 const MiB = 1 << 20
 
@@ -18,12 +20,14 @@ const HEAD = [
   'MIME-Version: 1.0',
 ]
 const TEXT = 'Eight-bit text, as people write it: grün, naïve, Ωmega; a line of some seventy octets.\r\n'
-const QUOTED = 'Quoted text, as mail programs write it: gr=C3=BCn, na=C3=AFve, =CE=A9mega, and =\r\na soft break.\r\n'
+/** A paragraph without line ends, as HTML has them: soft breaks come of it. */
+const PARAGRAPH = 'Quoted text, as mail programs write it: grün, naïve, Ωmega, a=b; on and on. '.repeat(5)
+const QUOTED = encodeQuotedPrintableText(jsCodecs, Buffer.from(`${PARAGRAPH}.\r\n`))
 
 const head = (...more: string[]) => Buffer.from(`${[...HEAD, ...more].join('\r\n')}\r\n\r\n`)
 
 /** A body of this many octets. */
-function filled(octets: number, line: string): Buffer {
+function filled(octets: number, line: string | Buffer): Buffer {
   return Buffer.alloc(octets, line)
 }
 
@@ -38,30 +42,35 @@ function attachment(octets: number): Buffer {
   return out.fill(block, 0, out.length, 'latin1')
 }
 
+interface BenchMessage {
+  readonly message: Buffer
+  /** What of it goes through ciphers and codings; for the floor. */
+  readonly body: Buffer
+}
+
+const simple = (encoding: string, body: Buffer): BenchMessage => ({
+  message: Buffer.concat([
+    head('Content-Type: text/plain; charset=utf-8', `Content-Transfer-Encoding: ${encoding}`),
+    body,
+  ]),
+  body,
+})
+
 export const MESSAGES = {
-  text: () =>
-    Buffer.concat([
-      head('Content-Type: text/plain; charset=utf-8', 'Content-Transfer-Encoding: 8bit'),
-      filled(32 * MiB, TEXT),
-    ]),
-  attachment: () =>
-    Buffer.concat([
+  text: () => simple('8bit', filled(32 * MiB, TEXT)),
+  attachment: () => {
+    const body = attachment(64 * MiB)
+    const message = Buffer.concat([
       head('Content-Type: multipart/mixed; boundary="=_bench_1"'),
       Buffer.from('--=_bench_1\r\nContent-Type: text/plain\r\n\r\nSee attached.\r\n--=_bench_1\r\n'),
       Buffer.from('Content-Type: application/pdf; name=a.pdf\r\nContent-Transfer-Encoding: base64\r\n\r\n'),
-      attachment(64 * MiB),
+      body,
       Buffer.from('\r\n--=_bench_1--\r\n'),
-    ]),
-  qp: () =>
-    Buffer.concat([
-      head('Content-Type: text/plain; charset=utf-8', 'Content-Transfer-Encoding: quoted-printable'),
-      filled(16 * MiB - ((16 * MiB) % QUOTED.length), QUOTED),
-    ]),
-  small: () =>
-    Buffer.concat([
-      head('Content-Type: text/plain; charset=utf-8', 'Content-Transfer-Encoding: 8bit'),
-      filled(2300, TEXT),
-    ]),
+    ])
+    return { message, body }
+  },
+  qp: () => simple('quoted-printable', filled(16 * MiB - ((16 * MiB) % QUOTED.length), QUOTED)),
+  small: () => simple('8bit', filled(2300, TEXT)),
 } as const
 
 export type MessageName = keyof typeof MESSAGES

@@ -69,7 +69,7 @@ function passPiece(sealer: ReturnType<typeof newSealer>, piece: Buffer | null, r
 }
 
 // Warm: code compiled, scratch there, a small message through.
-passInPlace(newSealer(), reads(MESSAGES.small()), () => {})
+passInPlace(newSealer(), reads(MESSAGES.small().message), () => {})
 run(16 * MiB)
 const base = process.memoryUsage.rss()
 const { same, peak, ms } = run(GiB)

@@ -108,7 +108,8 @@ function servicesOf(options: ImapLabOptions, keys: Map<string, MessageKey>): Ser
       return answer
     },
     'seal-key': async ({ messageId }) => {
-      const key: MessageKey = { algo: 'AES256GCM1K', keyString: randomBytes(44) }
+      // The same id again is the same item.
+      const key: MessageKey = keys.get(messageId) ?? { algo: 'AES256GCM1K', keyString: randomBytes(44) }
       keys.set(messageId, key)
       return { key, uri: `ves://vesmail/${messageId}`, xchg: null, verify: null }
     },

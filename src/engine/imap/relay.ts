@@ -18,6 +18,7 @@ import { LiteralWork } from './literal-work.ts'
 import { Mailbox } from './mailbox.ts'
 import { OpenedCache } from './opened.ts'
 import { segmentsOf } from './outgoing.ts'
+import { OutlineCache } from './outline-cache.ts'
 import type { LoggedIn } from './provider-login.ts'
 import { imapReply } from './reply.ts'
 import { parseCode, parseFetchAnswer, parseHead, type ResponseHead } from './response.ts'
@@ -74,6 +75,8 @@ export class Relay {
       out: options.out,
       mailbox: new Mailbox(),
       opened: new OpenedCache(settings.maxbufOctets),
+      outlines: new OutlineCache(),
+      mimeBug: false,
       settings,
       transforms: options.transforms,
       literalPlus: capabilities.has('LITERAL+'),
@@ -236,7 +239,9 @@ export class Relay {
   }
 
   #uidValidity(value: number): void {
-    if (this.#host.mailbox.setUidValidity(value)) this.#host.opened.clear()
+    if (!this.#host.mailbox.setUidValidity(value)) return
+    this.#host.opened.clear()
+    this.#host.outlines.clear()
   }
 
   #vanished(active: Work, line: Buffer): void {
@@ -310,6 +315,7 @@ export class Relay {
   #leaveMailbox(): void {
     this.#host.mailbox = new Mailbox()
     this.#host.opened.clear()
+    this.#host.outlines.clear()
   }
 
   #command(command: ClientCommand): void {

@@ -7,6 +7,7 @@ import type { MakeTransforms } from './transforms.ts'
 export function sealTransforms(start: Pick<SessionStart, 'host' | 'random'>): MakeTransforms {
   return (settings) => ({
     opener: () => new Opener({ maxbufOctets: settings.maxbufOctets }),
+    outliner: (outline) => new Opener({ maxbufOctets: settings.maxbufOctets, outline }),
     sealer: (octets) =>
       new Sealer({
         random: start.random,

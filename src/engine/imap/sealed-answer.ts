@@ -5,7 +5,10 @@
 import { GatewayError } from '../../base/errors.ts'
 import { stringAt } from './cursor.ts'
 import { type FetchCommand, isContent, setsSeen } from './fetch-command.ts'
+import type { FetchItem } from './fetch-items.ts'
 import { type Opened, Opening } from './opened.ts'
+import type { Outline } from './outline.ts'
+import { OutlineReader } from './outline-reader.ts'
 import type { AnswerItem, FetchAnswer } from './response.ts'
 import { lightItems, match, render, unasked } from './template.ts'
 import { answerContent } from './view-answer.ts'
@@ -29,6 +32,7 @@ export class SealedAnswer {
   #sequence = 0
   #opening: Opening | null = null
   #opened: Opened | GatewayError | null
+  #outline: OutlineReader | null = null
   #gone = false
   #ready = false
   #over = false
@@ -56,6 +60,45 @@ export class SealedAnswer {
   }
 
   start(): void {
+    if (this.#opened === null && this.#startOutline()) return
+    this.#startContent()
+  }
+
+  /** Bodies are not asked for where headers will do. False: they won't. */
+  #startOutline(): boolean {
+    const { items, uid } = this.#fetch
+    const depth = outlineDepth(items)
+    if (depth === null || this.#host.mimeBug) return false
+    const known = this.#uid === null ? null : this.#host.outlines.get(this.#uid)
+    if (known !== null && answers(known, items)) {
+      this.#opened = { view: known.view, content: NO_CONTENT }
+      this.#askPattern(lightItems(items))
+      return true
+    }
+    this.#outline = new OutlineReader(this.#host, { number: this.#number, uid, parts: depth === 'parts' }, (result) =>
+      this.#outlined(result),
+    )
+    this.#outline.start()
+    return true
+  }
+
+  #outlined(result: Outline | null | GatewayError): void {
+    this.#outline = null
+    if (result instanceof GatewayError) {
+      this.#opened = result
+      this.#settle()
+      return
+    }
+    if (result !== null && this.#uid !== null) this.#host.outlines.put(this.#uid, result)
+    if (result === null || !answers(result, this.#fetch.items)) {
+      this.#startContent()
+      return
+    }
+    this.#opened = { view: result.view, content: NO_CONTENT }
+    this.#settle()
+  }
+
+  #startContent(): void {
     if (this.#opened === null) {
       this.#contentTag = this.#ask('UID BODY.PEEK[]', '')
       // \Seen must not be set for a message that cannot be shown: then the pattern waits for the content.
@@ -76,6 +119,7 @@ export class SealedAnswer {
   fetch(answer: FetchAnswer, bytes: Buffer): boolean {
     const mine = this.#fetch.uid ? answer.uid === this.#number : answer.number === this.#number
     if (!mine) return false
+    if (this.#outline?.fetch(answer, bytes) === true) return true
     if (this.#contentTag !== null) {
       const body = answer.items.find((item) => isWholeBody(item, bytes))
       if (body !== undefined) {
@@ -102,6 +146,7 @@ export class SealedAnswer {
   }
 
   tagged(tag: string): void {
+    this.#outline?.tagged(tag)
     if (tag === this.#contentTag) {
       this.#contentTag = null
       // No answer: expunged by somebody else. Then there is nothing to tell, as the server itself would not.
@@ -131,6 +176,7 @@ export class SealedAnswer {
   dispose(): void {
     this.#over = true
     this.#opening?.drop()
+    this.#outline?.dispose()
   }
 
   #ask(items: string, modifiers: string): string {
@@ -168,7 +214,8 @@ export class SealedAnswer {
 
   /** Goes on as far as what is there allows. */
   #settle(): void {
-    if (this.#over || this.#ready || this.#contentTag !== null || this.#patternTag !== null) return
+    if (this.#over || this.#ready || this.#outline !== null || this.#contentTag !== null || this.#patternTag !== null)
+      return
     const opened = this.#opened
     if (opened === null && !this.#gone) return
     if (!this.#patternAsked && opened !== null) {
@@ -203,6 +250,29 @@ export class SealedAnswer {
     this.#host.out.log('warn', 'message not opened', { code: failure.code, uid: this.#uid })
     return failure
   }
+}
+
+const NO_CONTENT = Buffer.alloc(0)
+
+/** How much of the structure answers these items without bodies; null = they ask for bodies. */
+function outlineDepth(items: readonly FetchItem[]): 'root' | 'parts' | null {
+  let depth: 'root' | 'parts' = 'root'
+  for (const item of items) {
+    if (item.kind === 'body' || item.kind === 'bodystructure') depth = 'parts'
+    if (item.kind !== 'section') continue
+    const { part, text } = item.section
+    if (text === null || text === 'TEXT') return null
+    if (part.length > 0) depth = 'parts'
+  }
+  return depth
+}
+
+function answers(outline: Outline, items: readonly FetchItem[]): boolean {
+  return items.every((item) => {
+    if (item.kind === 'size') return outline.totalKnown
+    if (item.kind === 'body' || item.kind === 'bodystructure') return outline.sizesKnown
+    return item.kind !== 'section' || item.section.part.length === 0 || outline.hasParts
+  })
 }
 
 /** `… BODY[] {123}` at the end of what came so far. */

@@ -1,10 +1,18 @@
 /** Port: who seals and opens messages for this session (`engine/seal`); tests put simple ones in its place. */
+import type { SealedSizes } from '../seal/exactness.ts'
+import type { OutlinedLeaf } from '../seal/opener.ts'
 import type { MailSettings } from '../settings.ts'
 import type { Transform } from '../transform.ts'
+
+export interface OutlineTransform extends Transform {
+  readonly facts: { readonly declaredSizes: SealedSizes | null }
+}
 
 export interface Transforms {
   /** Opens one sealed message. */
   opener(): Transform
+  /** Opens the headers of one, bodies pass as they are; each leaf is told in order. */
+  outliner(leaf: (leaf: OutlinedLeaf) => void): OutlineTransform
   /** Seals one message for the account itself. @param octets of the message, known from its literal */
   sealer(octets: number): Transform
 }

@@ -7,6 +7,7 @@ import type { Asking } from '../asking.ts'
 import type { MailSettings } from '../settings.ts'
 import type { Mailbox } from './mailbox.ts'
 import type { OpenedCache } from './opened.ts'
+import type { OutlineCache } from './outline-cache.ts'
 import type { FetchAnswer } from './response.ts'
 import type { Transforms } from './transforms.ts'
 
@@ -36,6 +37,9 @@ export interface WorkHost {
   readonly opened: OpenedCache
   readonly settings: MailSettings
   readonly transforms: Transforms
+  readonly outlines: OutlineCache
+  /** The server leaves fields out of BODY[n.MIME]: part headers are to be had from the whole message only. */
+  mimeBug: boolean
   /** The server takes `{n+}`. */
   readonly literalPlus: boolean
   nextTag(): string

@@ -382,7 +382,10 @@ export class Opener implements Transform {
     const frame = this.#frames.pop()!
     if (part === 'message') this.#ledger.leave()
     if (frame.inside !== 'injected') return
-    if (!frame.hasBody) throw new GatewayError('SEAL_BROKEN', { what: 'injected part missing' })
+    // An outline may be of the root's header alone.
+    if (!frame.hasBody && this.#options.outline === undefined) {
+      throw new GatewayError('SEAL_BROKEN', { what: 'injected part missing' })
+    }
     // The container ends with a line end of its own: without another one, the part it replaces had none.
     if (!frame.hasEpilogue) this.#bareDelimiter = true
   }

@@ -56,7 +56,6 @@ describe('parseFetchItems', () => {
     for (const text of [
       'X-CONTENT',
       'BODY[MIME]',
-      'BODY[0]',
       'BODY[1.]',
       'BODY[HEADER.FIELDS ()]',
       '()',

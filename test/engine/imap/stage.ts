@@ -259,4 +259,17 @@ class SimpleSealer extends Simple {
   }
 }
 
-export const SIMPLE_TRANSFORMS: Transforms = { opener: () => new SimpleOpener(), sealer: () => new SimpleSealer() }
+/** Headers as they are, but for the mark; so that an outline of a simple sealed message shows nothing sealed. */
+class SimpleOutliner extends SimpleOpener {
+  readonly facts = { declaredSizes: null }
+
+  override answer(): TransformAction[] {
+    return [{ do: 'write', bytes: Buffer.concat(this.chunks) }, { do: 'done' }]
+  }
+}
+
+export const SIMPLE_TRANSFORMS: Transforms = {
+  opener: () => new SimpleOpener(),
+  outliner: () => new SimpleOutliner(),
+  sealer: () => new SimpleSealer(),
+}

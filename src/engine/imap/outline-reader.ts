@@ -1,0 +1,235 @@
+/**
+ * Asks the server for what an {@link Outline} is made of, with commands of our own: structure and root header, then the
+ * headers of the parts, at last the ends of leaves whose lengths nobody declares. One message; results may be null:
+ * read it whole.
+ */
+import { asGatewayError, GatewayError } from '../../base/errors.ts'
+import { Cursor, stringAt } from './cursor.ts'
+import { parseSectionSpec, printSection } from './fetch-items.ts'
+import { type Outline, type OutlineFacts, outlineOf, rootOutline, skeletonOf } from './outline.ts'
+import type { AnswerItem, FetchAnswer } from './response.ts'
+import { type OpenedFacts, runTransform } from './run-transform.ts'
+import { MAX_OUTLINE_PARTS, parseSealedStructure, partsInOrder, type SealedPart } from './sealed-structure.ts'
+import type { WorkHost } from './work.ts'
+
+/** Below this a message is read whole rather than part by part: it costs less than another round trip. */
+const SMALL_OCTETS = 32 * 1024
+/** Of the last line of a sealed leaf: its padding says the ciphertext's length. */
+const TAIL_OCTETS = 8
+
+export interface OutlineWish {
+  /** Sequence number, or UID with `uid`. */
+  readonly number: number
+  readonly uid: boolean
+  /** Of the whole structure; else the root's header and RFC822.SIZE only. */
+  readonly parts: boolean
+}
+
+type Stage = 'root' | 'parts' | 'tails' | 'opening' | 'over'
+
+export class OutlineReader {
+  readonly #host: WorkHost
+  readonly #wish: OutlineWish
+  readonly #done: (result: Outline | null | GatewayError) => void
+  #stage: Stage = 'root'
+  #tag = ''
+  #root: SealedPart | null = null
+  #sealedSize = 0
+  #headers: Buffer[] = []
+  #facts: OutlineFacts | null = null
+  readonly #padding = new Map<string, number>()
+  #answered = false
+
+  constructor(host: WorkHost, wish: OutlineWish, done: (result: Outline | null | GatewayError) => void) {
+    this.#host = host
+    this.#wish = wish
+    this.#done = done
+  }
+
+  start(): void {
+    this.#ask(`UID RFC822.SIZE BODYSTRUCTURE BODY.PEEK[HEADER]`)
+  }
+
+  dispose(): void {
+    this.#stage = 'over'
+  }
+
+  /** True: the answer was ours. */
+  fetch(answer: FetchAnswer, bytes: Buffer): boolean {
+    if (this.#answered) return false
+    try {
+      switch (this.#stage) {
+        case 'root':
+          return this.#takeRoot(answer, bytes)
+        case 'parts':
+          return this.#takeParts(answer, bytes)
+        case 'tails':
+          return this.#takeTails(answer, bytes)
+        default:
+          return false
+      }
+    } catch (error) {
+      // The server's own words about its structure cannot be read: the message itself can.
+      if (asGatewayError(error).code !== 'SYNTAX') throw error
+      this.#root = null
+      this.#answered = true
+      return true
+    }
+  }
+
+  tagged(tag: string): void {
+    if (tag !== this.#tag) return
+    if (!this.#answered || this.#root === null) {
+      this.#finish(null)
+      return
+    }
+    switch (this.#stage) {
+      case 'root':
+        this.#afterRoot(this.#root)
+        break
+      case 'parts':
+        this.#open(this.#root)
+        break
+      case 'tails':
+        this.#finish(outlineOf({ ...this.#facts!, padding: this.#padding }))
+        break
+      default:
+        break
+    }
+  }
+
+  #ask(items: string): void {
+    this.#tag = this.#host.nextTag()
+    this.#answered = false
+    const { uid, number } = this.#wish
+    this.#host.toUpstream(`${this.#tag} ${uid ? 'UID ' : ''}FETCH ${number} (${items})\r\n`)
+  }
+
+  #takeRoot(answer: FetchAnswer, bytes: Buffer): boolean {
+    const find = (name: string): AnswerItem | undefined => answer.items.find((item) => item.name === name)
+    const structure = find('BODYSTRUCTURE')
+    const size = find('RFC822.SIZE')
+    const header = find('BODY[')
+    if (structure === undefined || size === undefined || header === undefined) return false
+    this.#answered = true
+    this.#root = parseSealedStructure(bytes, structure.value[0])
+    this.#sealedSize = new Cursor(bytes, size.value[0]).number()
+    this.#headers = [Buffer.from(stringAt(bytes, header.value[0]))]
+    return true
+  }
+
+  #afterRoot(root: SealedPart): void {
+    if (!this.#wish.parts) {
+      this.#open(root)
+      return
+    }
+    const parts = partsInOrder(root)
+    if (this.#sealedSize <= SMALL_OCTETS || parts.length > MAX_OUTLINE_PARTS) this.#finish(null)
+    else if (parts.length === 1) this.#open(root)
+    else {
+      this.#stage = 'parts'
+      this.#ask(
+        `UID ${parts
+          .slice(1)
+          .map((part) => `BODY.PEEK[${part.header}]`)
+          .join(' ')}`,
+      )
+    }
+  }
+
+  #takeParts(answer: FetchAnswer, bytes: Buffer): boolean {
+    const sections = sectionsOf(answer, bytes)
+    if (sections.size === 0) return false
+    this.#answered = true
+    const parts = partsInOrder(this.#root!)
+    for (const part of parts.slice(1)) {
+      const header = sections.get(part.header)
+      if (header === undefined) {
+        this.#root = null
+        return true
+      }
+      this.#headers.push(Buffer.from(header))
+    }
+    // QUIRK: Yahoo, AOL leave all but Content-* fields out of BODY[n.MIME] (imap.md §5, MIME bug).
+    const bare = parts.some((part, i) => i > 0 && part.kind === 'leaf' && isBareSealed(this.#headers[i]!))
+    if (bare) {
+      this.#host.mimeBug = true
+      this.#root = null
+    }
+    return true
+  }
+
+  #takeTails(answer: FetchAnswer, bytes: Buffer): boolean {
+    const sections = sectionsOf(answer, bytes)
+    if (sections.size === 0) return false
+    this.#answered = true
+    for (const [section, tail] of sections) {
+      const padding = /(=*)\s*$/.exec(tail.toString('latin1'))![1]!.length
+      this.#padding.set(section, padding)
+    }
+    return true
+  }
+
+  #open(root: SealedPart): void {
+    this.#stage = 'opening'
+    const header = this.#headers[0]!
+    const skeleton = this.#wish.parts ? skeletonOf(root, this.#headers) : Buffer.concat([header, Buffer.from('x')])
+    const { transforms, out } = this.#host
+    const leaves: OutlineFacts['leaves'][number][] = []
+    const opener = transforms.outliner((leaf) => leaves.push(leaf))
+    runTransform(opener, skeleton, out, (result) => {
+      if (this.#stage !== 'opening') return
+      if (result instanceof GatewayError) this.#finish(result)
+      else this.#opened(root, result, leaves)
+    })
+  }
+
+  #opened(root: SealedPart, { octets, declared }: OpenedFacts, leaves: OutlineFacts['leaves']): void {
+    const common = {
+      opened: octets,
+      declared,
+      sealedSize: this.#sealedSize,
+      sealedHeaderOctets: this.#headers[0]!.length,
+    }
+    if (!this.#wish.parts) {
+      this.#finish(rootOutline(common))
+      return
+    }
+    this.#facts = { ...common, root, leaves, padding: this.#padding }
+    const outline = outlineOf(this.#facts)
+    const parts = partsInOrder(root)
+    const sealed = leaves.filter((leaf) => leaf.sealed !== null).map((leaf) => parts[leaf.part])
+    const unknown = sealed.filter((part) => part !== undefined && part.octets > TAIL_OCTETS)
+    if (outline === null || outline.sizesKnown || unknown.length === 0) {
+      this.#finish(outline)
+      return
+    }
+    this.#stage = 'tails'
+    this.#ask(
+      `UID ${unknown.map((part) => `BODY.PEEK[${part!.section}]<${part!.octets - TAIL_OCTETS}.${TAIL_OCTETS}>`).join(' ')}`,
+    )
+  }
+
+  #finish(result: Outline | null | GatewayError): void {
+    if (this.#stage === 'over') return
+    this.#stage = 'over'
+    this.#done(result)
+  }
+}
+
+/** Values of an answer's sections by their name as we asked for them. */
+function sectionsOf(answer: FetchAnswer, bytes: Buffer): Map<string, Buffer> {
+  const found = new Map<string, Buffer>()
+  for (const item of answer.items) {
+    if (item.name !== 'BODY[') continue
+    const section = printSection(parseSectionSpec(new Cursor(bytes, item.label[0] + item.name.length)))
+    found.set(section, stringAt(bytes, item.value[0]))
+  }
+  return found
+}
+
+/** A sealed leaf's header without a single sealed field. */
+function isBareSealed(header: Buffer): boolean {
+  const text = header.toString('latin1')
+  return /^Content-Type:[^\n]*ves[.-]encrypted/im.test(text) && !/^X-VESmail-/im.test(text)
+}

@@ -1,0 +1,238 @@
+/**
+ * A sealed message known by its headers alone: the server's structure of it, the headers of its parts, opened, and the
+ * sizes it declares of itself (message-format.md §6) or that follow from the ciphertext's length. Answers everything but
+ * bodies. Whatever does not fit together makes it null: then the message has to be read.
+ *
+ * How: the opener is given a skeleton, the sealed headers between their delimiters with one octet for each body; so that
+ * banners, injected containers and moved headers are its matter, as for a whole message.
+ */
+import { GatewayError } from '../../base/errors.ts'
+import { laidOutOctets } from '../mime/transfer/base64-layout.ts'
+import { openedStreamOctets } from '../seal/chunk-cipher.ts'
+import type { ListedPart, SealedSizes } from '../seal/exactness.ts'
+import type { OutlinedLeaf } from '../seal/opener.ts'
+import { partsInOrder, type SealedPart } from './sealed-structure.ts'
+import { type KnownPart, type MessageView, type PartView, viewFromParts } from './view/message-view.ts'
+import { StructureScanner } from './view/scanner.ts'
+import { ServedOctets } from './view/served-octets.ts'
+
+/** A leaf of the opened message, and where its ciphertext is. */
+export interface OutlineLeaf {
+  readonly part: SealedPart
+  readonly sealed: OutlinedLeaf['sealed']
+  /** Plaintext octets; null = not known. */
+  readonly plainOctets: number | null
+}
+
+export interface Outline {
+  readonly view: MessageView
+  /** RFC822.SIZE and the sizes of BODYSTRUCTURE are exact. */
+  readonly sizesKnown: boolean
+  readonly totalKnown: boolean
+  /** The view has the parts, not only the root's header. */
+  readonly hasParts: boolean
+  /** The leaves of the view in order. */
+  readonly leaves: readonly OutlineLeaf[]
+}
+
+/** One octet stands for each body. */
+const BODY = 'x'
+
+/** The skeleton; `headers` of {@link partsInOrder}, each with its blank line. */
+export function skeletonOf(root: SealedPart, headers: readonly Buffer[]): Buffer {
+  const out: Buffer[] = []
+  let next = 0
+  const write = (part: SealedPart): void => {
+    out.push(withBlankLine(headers[next++] ?? Buffer.alloc(0)))
+    if (part.kind === 'leaf') out.push(Buffer.from(BODY))
+    else if (part.kind === 'message') for (const child of part.children) write(child)
+    else {
+      if (part.boundary === null) throw new GatewayError('UPSTREAM_UNEXPECTED', { reason: 'boundary' })
+      for (const child of part.children) {
+        out.push(Buffer.from(`\r\n--${part.boundary}\r\n`, 'latin1'))
+        write(child)
+      }
+      out.push(Buffer.from(`\r\n--${part.boundary}--\r\n`, 'latin1'))
+    }
+  }
+  write(root)
+  return Buffer.concat(out)
+}
+
+function withBlankLine(header: Buffer): Buffer {
+  const text = header.toString('latin1', Math.max(0, header.length - 4))
+  if (/(?:^|\n)\r?\n$/.test(text) || header.length === 0) return header.length === 0 ? Buffer.from('\r\n') : header
+  return Buffer.concat([header, Buffer.from('\r\n')])
+}
+
+export interface OutlineFacts {
+  readonly root: SealedPart
+  /** What the opener made of the skeleton. */
+  readonly opened: Buffer
+  readonly leaves: readonly OutlinedLeaf[]
+  readonly declared: SealedSizes | null
+  /** Of the sealed message, as the server tells. */
+  readonly sealedSize: number
+  readonly sealedHeaderOctets: number
+  /** Padding of the last line of a sealed leaf's base64, by section; missing: not asked. */
+  readonly padding: ReadonlyMap<string, number>
+}
+
+/** @returns null when the parts do not fit together */
+export function outlineOf(facts: OutlineFacts): Outline | null {
+  try {
+    return fit(facts)
+  } catch (error) {
+    // The server's idea of the structure is not ours: a header says multipart where there are no parts.
+    if (error instanceof RangeError) return null
+    throw error
+  }
+}
+
+function fit(facts: OutlineFacts): Outline | null {
+  const { root, leaves } = facts
+  const parts = partsInOrder(root)
+  const scanned = scan(facts.opened)
+  const own = leavesOf(scanned.root)
+  if (own.length !== leaves.length || !allEndClearly(scanned.root)) return null
+  const known: OutlineLeaf[] = []
+  for (const { part: number, sealed } of leaves) {
+    const part = parts[number]
+    if (part === undefined || part.kind !== 'leaf') return null
+    known.push({ part, sealed, plainOctets: plainOctets(part, facts.padding.get(part.section)) })
+  }
+  const declared = believable(facts, scanned.root, known)
+  const sizes = declared ?? known.map((leaf) => ({ octets: byArithmetic(leaf), lines: null }))
+  const exact = declared !== null
+  let next = 0
+  let complete = true
+  const build = (part: PartView): KnownPart => {
+    const entry = exact || part.kind === 'leaf' ? (part.kind === 'multipart' ? null : sizes[next++]!) : null
+    const children = part.children.map(build)
+    const textual = part.kind === 'leaf' && isText(part)
+    if (part.kind !== 'multipart') {
+      if (entry === null || entry.octets === null || ((textual || part.kind === 'message') && entry.lines === null)) {
+        complete = false
+      }
+    }
+    return {
+      header: part.headerOctets,
+      body: { octets: entry?.octets ?? 0, lines: entry?.lines ?? 0 },
+      children,
+    }
+  }
+  const tree = build(scanned.root)
+  const total = totalOf(facts)
+  const whole = total === null ? tree : { ...tree, body: rootBody(scanned.root, tree, total) }
+  return {
+    view: withSize(viewFromParts(whole), total),
+    sizesKnown: complete,
+    totalKnown: total !== null,
+    hasParts: true,
+    leaves: known,
+  }
+}
+
+/** The root alone, from its header: for everything but the structure. @param opened header and one octet */
+export function rootOutline(facts: Omit<OutlineFacts, 'root' | 'leaves' | 'padding'>): Outline | null {
+  const total = totalOf(facts)
+  const scanned = scan(facts.opened)
+  if (!endsClearly(scanned.root)) return null
+  const view = withSize(scanned, total)
+  return { view, sizesKnown: false, totalKnown: total !== null, hasParts: false, leaves: [] }
+}
+
+/**
+ * Does the header end where everybody says so? Where it ends at a line without a colon, or a blank one with white space,
+ * the server's idea of the opened message is another than ours, and only the whole shows it.
+ */
+function endsClearly(part: PartView): boolean {
+  const text = part.headerOctets.toString('latin1', Math.max(0, part.headerOctets.length - 4))
+  return text === '\r\n\r\n' && !/(?:^|\n)[ \t]+\r?\n/.test(part.headerOctets.toString('latin1'))
+}
+
+function allEndClearly(part: PartView): boolean {
+  // A part without any header has just its blank line.
+  const clear = endsClearly(part) || (part.parent !== null && part.headerOctets.toString('latin1') === '\r\n')
+  return clear && (part.kind !== 'leaf' || part.body.octets === BODY.length) && part.children.every(allEndClearly)
+}
+
+/** Octets and lines of the body behind the root's header, as the message declares them; null when they can't be right. */
+function totalOf({
+  declared,
+  sealedSize,
+  sealedHeaderOctets,
+}: Pick<OutlineFacts, 'declared' | 'sealedSize' | 'sealedHeaderOctets'>): { octets: number; lines: number } | null {
+  if (declared === null) return null
+  const { octets, lines, sealedOctets } = declared.body
+  if (octets === null || lines === null || sealedOctets !== sealedSize - sealedHeaderOctets) return null
+  return { octets, lines }
+}
+
+function rootBody(root: PartView, tree: KnownPart, total: { octets: number; lines: number }): KnownPart['body'] {
+  return root.kind === 'multipart' ? total : tree.body
+}
+
+/** RFC822.SIZE from what is declared. */
+function withSize(view: MessageView, total: { octets: number; lines: number } | null): MessageView {
+  if (total === null) return view
+  const { header } = view.root
+  return { ...view, size: { octets: header.octets + total.octets, lines: header.lines + total.lines } }
+}
+
+/** The declared sizes of the parts, where each agrees with what the server counts of its sealed form. */
+function believable(facts: OutlineFacts, root: PartView, known: readonly OutlineLeaf[]): readonly ListedPart[] | null {
+  const { declared } = facts
+  if (declared?.parts == null || totalOf(facts) === null) return null
+  const kinds = kindsOf(root)
+  if (kinds.length !== declared.parts.length) return null
+  let leaf = 0
+  for (const [i, part] of declared.parts.entries()) {
+    if (part.kind !== kinds[i]) return null
+    if (part.kind === 'leaf' && part.sealedOctets !== known[leaf++]!.part.octets) return null
+  }
+  return declared.parts
+}
+
+/** Leaves and nested messages in MIME order, a message before its own. */
+function kindsOf(part: PartView): ('leaf' | 'message')[] {
+  const inner = part.children.flatMap(kindsOf)
+  return part.kind === 'multipart' ? inner : [part.kind, ...inner]
+}
+
+/** Text parts have a line count in BODYSTRUCTURE; without a type a part is text. */
+function isText(part: PartView): boolean {
+  const { type } = part.content
+  return type === null || /^text\//i.test(type.full)
+}
+
+function leavesOf(part: PartView): PartView[] {
+  return part.kind === 'leaf' ? [part] : part.children.flatMap(leavesOf)
+}
+
+/** Octets of the opened leaf where they follow from the ciphertext's length: not for quoted-printable (imap.md §5). */
+function byArithmetic({ sealed, plainOctets: plain, part }: OutlineLeaf): number | null {
+  if (sealed === null) return part.octets
+  if (plain === null || sealed.exact.patch !== null) return null
+  if (sealed.encoding.kind === 'none') return plain
+  if (sealed.encoding.kind === 'base64' && !sealed.exact.endingCounted)
+    return laidOutOctets(sealed.encoding.layout, plain)
+  return null
+}
+
+/** Lines of 76 characters and CRLF, the last one too (message-format.md §4). */
+const LINE_OCTETS = 78
+
+function plainOctets(part: SealedPart, padding: number | undefined): number | null {
+  if (padding === undefined || part.octets === 0) return null
+  const characters = part.octets - 2 * Math.ceil(part.octets / LINE_OCTETS)
+  if (characters % 4 !== 0) return null
+  return openedStreamOctets((characters / 4) * 3 - padding)
+}
+
+function scan(opened: Buffer): MessageView {
+  const scanner = new StructureScanner()
+  const served = new ServedOctets()
+  for (const bytes of [...served.push(opened), ...served.end()]) scanner.push(bytes)
+  return scanner.end()
+}

@@ -17,7 +17,10 @@ export interface RepositoryFolder {
 const TOKEN_KEY_OCTETS = 32
 
 /** @param folder made where it is not there, mode 700 @throws GatewayError IO, CONFIG_INVALID */
-export function openRepositoryFolder(folder: string): RepositoryFolder {
+export function openRepositoryFolder(
+  folder: string,
+  how: { readonly withoutDatabase?: boolean } = {},
+): RepositoryFolder {
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 })
   } catch (error) {
@@ -31,7 +34,7 @@ export function openRepositoryFolder(folder: string): RepositoryFolder {
   }
   const database = join(folder, 'repository.db')
   // Made before SQLite makes it, which would let others read it; its companions get the same mode.
-  writeFileSync(database, '', { flag: 'a', mode: 0o600 })
+  if (how.withoutDatabase !== true) writeFileSync(database, '', { flag: 'a', mode: 0o600 })
   return {
     database,
     adminToken: new Secret(token),

@@ -2,7 +2,7 @@
  * The key repository: requests in, answers out, everything between in one transaction each. It knows public keys,
  * encrypted private keys and encrypted values, and can decrypt none of it (key-repository.md).
  */
-import { createHash } from 'node:crypto'
+import { createHash, timingSafeEqual } from 'node:crypto'
 import type { Clock } from '../../base/clock.ts'
 import { asGatewayError, GatewayError } from '../../base/errors.ts'
 import type { Log } from '../../base/log.ts'
@@ -66,6 +66,12 @@ export class Repository {
     this.#byUser = new RateLimit(settings.requestsPerSecondPerUser, settings.requestBurstPerUser)
     const perHour = settings.onboardingPerPeerPerHour
     this.#mailPeers = new RateLimit(perHour / 3600, perHour)
+  }
+
+  /** @param authorization the header of that name */
+  isAdmin(authorization: string | undefined): boolean {
+    const token = /^Bearer +(\S{1,120})$/i.exec(authorization ?? '')?.[1] ?? ''
+    return timingSafeEqual(createHash('sha256').update(token).digest(), this.#adminTokenHash)
   }
 
   /** Never rejects: what goes wrong is an answer. */

@@ -72,7 +72,7 @@ class PostgresStore implements Store {
     try {
       for (let tries = 1; ; tries++) {
         try {
-          return await this.#once(work)
+          return await this.#once(work, 'begin')
         } catch (error) {
           if (error instanceof GatewayError) throw error
           if (tries === MAX_TRIES || !CONFLICTS.has(codeOf(error))) {
@@ -90,11 +90,15 @@ class PostgresStore implements Store {
     await this.#pool.end()
   }
 
-  async #once<T>(work: (db: Db) => Promise<T>): Promise<T> {
+  snapshot<T>(work: (db: Db) => Promise<T>): Promise<T> {
+    return this.#once(work, 'begin isolation level repeatable read read only')
+  }
+
+  async #once<T>(work: (db: Db) => Promise<T>, how: string): Promise<T> {
     const client = await this.#pool.connect()
     let broken = false
     try {
-      const begun = client.query('begin')
+      const begun = client.query(how)
       // Its failure is met where it is awaited, below; until then it is not unhandled.
       begun.catch(() => {})
       try {

@@ -28,7 +28,7 @@ interface Job {
 }
 
 /** @param path of the file, made where it is not there; `:memory:` for tests */
-export async function openSqliteStore(path: string): Promise<Store> {
+export async function openSqliteStore(path: string): Promise<SqliteStore> {
   const database = new DatabaseSync(path, { enableForeignKeyConstraints: true })
   database.exec(`pragma busy_timeout = ${BUSY_MS}; pragma journal_mode = wal; pragma synchronous = full;
     pragma cache_size = -65536; pragma temp_store = memory; pragma wal_autocheckpoint = 4000;`)
@@ -37,7 +37,22 @@ export async function openSqliteStore(path: string): Promise<Store> {
   return new SqliteStore(database, db)
 }
 
-class SqliteStore implements Store {
+/** To look only: for backups, and for checking them. @throws GatewayError CONFIG_INVALID where it is no repository */
+export function openSqliteReadOnly(path: string): SqliteStore {
+  try {
+    const database = new DatabaseSync(path, { readOnly: true })
+    database.exec(`pragma busy_timeout = ${BUSY_MS}`)
+    database.prepare('select seq from audit_head').all()
+    return new SqliteStore(
+      database,
+      new Kysely<Schema>({ dialect: new SqliteDialect({ database: adapter(database) }) }),
+    )
+  } catch (error) {
+    throw new GatewayError('CONFIG_INVALID', { text: 'not a repository', path }, error)
+  }
+}
+
+export class SqliteStore implements Store {
   readonly kind = 'sqlite'
   readonly #database: DatabaseSync
   readonly #db: Db
@@ -67,6 +82,29 @@ class SqliteStore implements Store {
         this.#running = null
       })
     })
+  }
+
+  /** The one connection sees nothing of what comes later anyway. */
+  snapshot<T>(work: (db: Db) => Promise<T>): Promise<T> {
+    return this.transaction(work)
+  }
+
+  /** Writes all that is committed to a new file, while another process goes on writing. */
+  copyTo(path: string): void {
+    this.#database.prepare('vacuum into ?').run(path)
+  }
+
+  /** What SQLite itself finds wrong with the file. */
+  integrityProblems(): string[] {
+    const said = this.#database
+      .prepare('pragma integrity_check(20)')
+      .all()
+      .map((row) => String(row.integrity_check))
+    const strays = this.#database
+      .prepare('pragma foreign_key_check')
+      .all()
+      .map((row) => `stray reference in ${row.table}`)
+    return [...said.filter((one) => one !== 'ok'), ...strays.slice(0, 20)]
   }
 
   async close(): Promise<void> {

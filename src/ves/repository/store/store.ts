@@ -10,5 +10,7 @@ export interface Store {
    * @throws GatewayError VES_QUOTA where too many wait already; whatever `work` throws
    */
   transaction<T>(work: (db: Db) => Promise<T>): Promise<T>
+  /** Runs `work` on a view of the data as of one moment, while others go on writing. It must not write. */
+  snapshot<T>(work: (db: Db) => Promise<T>): Promise<T>
   close(): Promise<void>
 }

@@ -1,63 +1,13 @@
-/** `vesmail account`: the life of accounts at our own key repository. */
-import { Command, Option } from 'commander'
-import { Secret } from '../base/secret.ts'
-import { KIND_OF_NEW, makeVeskey } from '../engine/seal/vault-key-make.ts'
-import { ROUNDS_FOR_PASSWORDS } from '../engine/seal/vault-key-pbes2.ts'
-import { createAccount } from '../ves/client/accounts.ts'
-import { UsageError } from './exit.ts'
-import { type ApiOptions, addressOf, clientOf, printJson, withApi, withClient } from './options.ts'
-import { isGuessable, readPassword, readTokenFile } from './password.ts'
-
-interface CreateOptions extends ApiOptions {
-  readonly adminTokenFile?: string
-  readonly token?: string
-  readonly algo?: 'RSA' | 'ECDH' | 'OQS'
-  readonly name?: string
-  readonly passwordStdin?: boolean
-  readonly json?: boolean
-}
+/** `vesmail account`: the life of accounts at our own key repository. Each subcommand has a file beside this one. */
+import { Command } from 'commander'
+import { adminSubcommands } from './account-admin.ts'
+import { createSubcommand } from './account-create.ts'
+import { friendsSubcommand } from './account-friends.ts'
+import { recoverSubcommand, rotateSubcommand } from './account-rotate.ts'
 
 export function accountCommand(): Command {
   const command = new Command('account').description('the life of accounts at our own key repository')
-  const create = withApi(command.command('create <email>'))
-    .description('make an account: its primary key, its app vault, the password')
-    .option('--admin-token-file <file>', "the repository's admin-token")
-    .option('--token <token>', 'the one-time token out of the onboarding mail, in place of the administrator’s')
-    .addOption(new Option('--algo <algo>', 'kind of the keys; default: by ves.newKeys').choices(['ECDH', 'RSA', 'OQS']))
-    .option('--name <name>', 'display name')
-    .option('--password-stdin', 'the password (VESkey of the app vault) comes on standard input; default: a random one')
-    .option('--json', 'print one JSON object')
-  create.action((email: string, options: CreateOptions) => createOne(addressOf(email), options))
+  const all = [createSubcommand(), ...adminSubcommands(), rotateSubcommand(), recoverSubcommand(), friendsSubcommand()]
+  for (const one of all) command.addCommand(one)
   return command
-}
-
-async function createOne(email: string, options: CreateOptions): Promise<void> {
-  if ((options.adminTokenFile === undefined) === (options.token === undefined)) {
-    throw new UsageError('either --admin-token-file FILE or --token TOKEN is needed')
-  }
-  const proof =
-    options.adminTokenFile !== undefined
-      ? ({ by: 'admin', token: readTokenFile(options.adminTokenFile) } as const)
-      : ({ by: 'mail', token: new Secret(options.token!) } as const)
-  const given = options.passwordStdin === true ? await readPassword(process.stdin) : null
-  const password = given ?? new Secret(makeVeskey())
-  const recoveryKey = new Secret(makeVeskey())
-  await withClient(clientOf(options), async (client) => {
-    const kind = options.algo === undefined ? client.newKind : KIND_OF_NEW[options.algo]
-    const rounds = given !== null && isGuessable(given) ? ROUNDS_FOR_PASSWORDS : null
-    const account = { email, name: options.name ?? null, kind, password, rounds, recoveryKey }
-    const { vaultUri } = await createAccount(client, account, proof)
-    const made = {
-      email,
-      vault: vaultUri,
-      password: password.expose().toString('utf8'),
-      recoveryKey: recoveryKey.expose().toString('utf8'),
-    }
-    if (options.json === true) return printJson(made)
-    process.stdout.write(
-      `account       ${made.email}\nvault         ${made.vault}\npassword      ${made.password}\n` +
-        `recovery key  ${made.recoveryKey}\n\n` +
-        'Keep the recovery key in a safe place: it is stored nowhere, and replaces a lost password.\n',
-    )
-  })
 }

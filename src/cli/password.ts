@@ -3,6 +3,7 @@ import { readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { GatewayError } from '../base/errors.ts'
 import { Secret } from '../base/secret.ts'
+import { ROUNDS_FOR_PASSWORDS } from '../engine/seal/vault-key-pbes2.ts'
 import { UsageError } from './exit.ts'
 
 const MAX_OCTETS = 4096
@@ -12,16 +13,24 @@ const LONG_PASSWORD_CHARACTERS = 24
 
 /** All of standard input, one final line end taken off. */
 export async function readPassword(stdin: AsyncIterable<Buffer | string>): Promise<Secret<Buffer>> {
-  const chunks: Buffer[] = []
-  let octets = 0
-  for await (const chunk of stdin) {
-    chunks.push(Buffer.from(chunk))
-    octets += chunk.length
-    if (octets > MAX_OCTETS) throw new UsageError(`a password of more than ${MAX_OCTETS} octets on standard input`)
-  }
-  const password = withoutLineEnd(Buffer.concat(chunks))
+  const password = withoutLineEnd(await readAll(stdin))
   if (password.length === 0) throw new UsageError('no password on standard input')
   return new Secret(password)
+}
+
+/** Exactly so many lines of standard input, e.g. the old password and the new one. */
+export async function readPasswords(
+  stdin: AsyncIterable<Buffer | string>,
+  names: readonly string[],
+): Promise<Secret<Buffer>[]> {
+  if (names.length === 1) return [await readPassword(stdin)]
+  const lines = withoutLineEnd(await readAll(stdin))
+    .toString('latin1')
+    .split(/\r?\n/)
+  if (lines.length !== names.length || lines.includes('')) {
+    throw new UsageError(`expected on standard input, a line each: ${names.join(', ')}`)
+  }
+  return lines.map((line) => new Secret(Buffer.from(line, 'latin1')))
 }
 
 /** An administrator's token; complains of a file that others can read. */
@@ -40,9 +49,20 @@ export function readVeskeyFile(account: string, directory: string = DEFAULT_VESK
   return new Secret(withoutLineEnd(readFileSync(join(directory, account))))
 }
 
-/** Was it made up by a person, so that guessing must be made expensive? */
-export function isGuessable(password: Secret<Buffer>): boolean {
-  return password.expose().length < LONG_PASSWORD_CHARACTERS
+/** Rounds of PBKDF2 for a password that somebody gave; null = the default, for what cannot be guessed. */
+export function roundsFor(password: Secret<Buffer>): number | null {
+  return password.expose().length < LONG_PASSWORD_CHARACTERS ? ROUNDS_FOR_PASSWORDS : null
+}
+
+async function readAll(stdin: AsyncIterable<Buffer | string>): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  let octets = 0
+  for await (const chunk of stdin) {
+    chunks.push(Buffer.from(chunk))
+    octets += chunk.length
+    if (octets > MAX_OCTETS) throw new UsageError(`more than ${MAX_OCTETS} octets of passwords on standard input`)
+  }
+  return Buffer.concat(chunks)
 }
 
 function withoutLineEnd(octets: Buffer): Buffer {

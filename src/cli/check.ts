@@ -170,7 +170,7 @@ async function checkProvider(name: string, config: Config, tell: Tell): Promise<
   try {
     const { socket, address } = await connectUpstream(
       { ...target, level: 'high', persist: false },
-      { tls: upstreamTls(config.caBundle), timeoutMs: CONNECT_MS },
+      { tls: upstreamTls(config.caBundle), timeoutMs: CONNECT_MS, networks: null },
       AbortSignal.timeout(2 * CONNECT_MS),
     )
     socket.destroy()

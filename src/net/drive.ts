@@ -7,10 +7,11 @@
  */
 import { pbkdf2 } from 'node:crypto'
 import type { Socket } from 'node:net'
+import { TLSSocket } from 'node:tls'
 import { asGatewayError, GatewayError, unreachable } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import type { Action, AnswerOf, Ask, AskOf, Event, QuestionKind, Session, Side } from '../engine/session.ts'
-import { acceptTls, type ServerTls, startTls } from './tls.ts'
+import { acceptTls, channelBinding, type ServerTls, startTls } from './tls.ts'
 import { connectUpstream, type UpstreamOptions } from './upstream.ts'
 import { Wire } from './wire.ts'
 
@@ -236,7 +237,7 @@ export class Drive {
       this.#upstreamHost = host
       this.#upstream = this.#wire('upstream', socket)
       this.#log.write('info', 'provider', { result: 'connected', host, port, address, tls, ms: took() })
-      return { tls }
+      return { tls, binding: socket instanceof TLSSocket ? channelBinding(socket) : null }
     } catch (error) {
       const { code, detail } = asGatewayError(error)
       this.#log.write('warn', 'provider', {
@@ -270,7 +271,7 @@ export class Drive {
     try {
       const secured = await upstream.upgrade((plain) => startTls(plain, host, ask.level, this.#options.upstream.tls))
       this.#log.write('debug', 'tls', { side: 'upstream', host, protocol: secured.getProtocol() })
-      return { sni: null }
+      return { sni: null, binding: channelBinding(secured) }
     } catch (error) {
       const failure = error instanceof GatewayError ? error : new GatewayError('UPSTREAM_TLS', { host }, error)
       this.#log.write('warn', 'provider', {

@@ -7,6 +7,7 @@ import { isIP, type Socket } from 'node:net'
 import { connect, createSecureContext, getCACertificates, type SecureContext, TLSSocket } from 'node:tls'
 import { GatewayError } from '../base/errors.ts'
 import type { TlsLevel } from '../engine/account.ts'
+import type { ChannelBinding } from '../engine/sasl/client.ts'
 
 const MIN_VERSION = 'TLSv1.2'
 /** A handshake takes two round trips; slower ones are an attack on our memory or a dead line. */
@@ -90,6 +91,12 @@ export function startTls(plain: Socket, host: string, level: TlsLevel, tls: Upst
     'secureConnect',
     (reason, cause) => new GatewayError('UPSTREAM_TLS', { host, reason }, cause),
   )
+}
+
+/** RFC 9266: what binds an authentication to this TLS 1.3 connection; null for older ones, whose bindings are weaker. */
+export function channelBinding(socket: TLSSocket): ChannelBinding | null {
+  if (socket.getProtocol() !== 'TLSv1.3') return null
+  return { name: 'tls-exporter', data: socket.exportKeyingMaterial(32, 'EXPORTER-Channel-Binding', Buffer.alloc(0)) }
 }
 
 function handshake(

@@ -3,12 +3,15 @@ import { lookup } from 'node:dns/promises'
 import { connect, isIP, type LookupFunction, type Socket } from 'node:net'
 import { GatewayError } from '../base/errors.ts'
 import type { AskOf } from '../engine/session.ts'
+import type { ProviderNetworks } from './provider-networks.ts'
 import { startTls, type UpstreamTls } from './tls.ts'
 
 export interface UpstreamOptions {
   readonly tls: UpstreamTls
   /** For the name, and again for the connection. */
   readonly timeoutMs: number
+  /** Where providers may be; null: anywhere (a person at the command line asks). */
+  readonly networks: ProviderNetworks | null
 }
 
 export interface UpstreamConnection {
@@ -24,7 +27,13 @@ export async function connectUpstream(
   options: UpstreamOptions,
   signal: AbortSignal,
 ): Promise<UpstreamConnection> {
-  const addresses = await resolve(ask.host, options.timeoutMs)
+  const { networks } = options
+  const resolved = await resolve(ask.host, options.timeoutMs)
+  const addresses = networks === null ? resolved : resolved.filter(({ address }) => networks.allows(address))
+  if (addresses.length === 0) {
+    const reason = resolved.length === 0 ? 'no address' : 'address not allowed (limits.providerNetworks)'
+    throw new GatewayError('UPSTREAM_CONNECTION', { host: ask.host, port: ask.port, reason })
+  }
   const plain = await open(ask, addresses, options.timeoutMs, signal)
   const address = plain.remoteAddress ?? ''
   plain.allowHalfOpen = true
@@ -74,6 +83,7 @@ function open(
       signal.removeEventListener('abort', aborted)
       socket.off('error', fail)
     }
+    // A literal address would not be looked up at all, so that it was judged already matters.
     const socket = connect({ host, port, lookup: resolved, autoSelectFamily: true, allowHalfOpen: true })
     socket.on('error', fail)
     socket.once('connect', () => {

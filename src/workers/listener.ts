@@ -9,7 +9,9 @@ import { listenerKey } from '../base/hand-over.ts'
 import type { Log } from '../base/log.ts'
 import type { MailSettings } from '../engine/settings.ts'
 import { Networks } from '../net/address.ts'
+import { ProviderNetworks } from '../net/provider-networks.ts'
 import type { ServerTls, UpstreamTls } from '../net/tls.ts'
+import type { UpstreamOptions } from '../net/upstream.ts'
 import { loadBanners } from './banners.ts'
 import type { CertificateStore } from './certificate-store.ts'
 import { HostFiles } from './host-files.ts'
@@ -39,7 +41,7 @@ export class Listener {
   readonly port: number
   readonly main: Tenant
   readonly proxies: Networks
-  readonly upstream: { readonly tls: UpstreamTls; readonly timeoutMs: number }
+  readonly upstream: UpstreamOptions
   readonly #parts: ListenerParts
   readonly #hosts: HostFiles<Tenant> | null
   readonly #entry: DaemonEntry
@@ -57,6 +59,7 @@ export class Listener {
     this.upstream = {
       tls: parts.upstreamTls(config.caBundle),
       timeoutMs: config['limits.connectSeconds'] * 1000,
+      networks: new ProviderNetworks(config['limits.providerNetworks'] ?? []),
     }
     const prefix = config['sni.prefix']
     const suffix = config['sni.suffix']

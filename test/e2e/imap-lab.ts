@@ -65,7 +65,7 @@ export async function imapLab(options: ImapLabOptions): Promise<ImapLab> {
       services,
       log: silentLog,
       clientTls: null,
-      upstream: { tls, timeoutMs: 5000 },
+      upstream: { tls, timeoutMs: 5000, networks: null },
     }).start()
     void drive.ended.then((end) => ends.push(end))
   })

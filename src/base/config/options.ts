@@ -124,6 +124,11 @@ export const OPTIONS = {
     doc: 'For a provider’s name, and again for its connection.',
   }),
 
+  'limits.providerNetworks': list({
+    scope: 'listener',
+    doc: 'Private and loopback networks in which providers may be, e.g. 10.0.0.0/8; public addresses always may.',
+  }),
+
   // Logs
   log: text({ scope: 'process', doc: 'Log file, reopened at SIGHUP; absent: stderr.' }),
   'log-format': oneOf(['json', 'classic'], 'json', { scope: 'process', doc: 'classic: the lines of the C program.' }),

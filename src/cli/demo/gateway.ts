@@ -66,6 +66,7 @@ export async function startGateway(options: GatewayOptions): Promise<DemoGateway
     '*': {
       tls: { cert: files.cert, pkey: files.pkey },
       caBundle: provider.certFile,
+      limits: { providerNetworks: ['127.0.0.0/8'] },
       ves: { api },
       repository: { listen: `127.0.0.1:${ports.repository}`, data: join(directory, 'repository') },
       admin: { listen: `127.0.0.1:${ports.admin}` },

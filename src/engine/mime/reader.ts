@@ -45,7 +45,7 @@ type State = 'headers' | 'enter' | 'leaf' | 'text' | 'delimiter-line' | 'ends' |
 const LF = 0x0a
 const CR = 0x0d
 const DASH = 0x2d
-const CANDIDATE = Buffer.from('\n--', 'latin1')
+const DASHES = Buffer.from('--', 'latin1')
 const NOTHING = Buffer.alloc(0)
 
 export class MimeReader {
@@ -239,7 +239,7 @@ export class MimeReader {
     }
     let from = this.#searched
     for (;;) {
-      const lf = bytes.indexOf(CANDIDATE, from)
+      const lf = nextCandidate(bytes, from)
       if (lf < 0) break
       const match = this.#boundaries.match(bytes, lf + 1, bytes.length, this.#ended)
       if (match.found !== 'no') {
@@ -340,6 +340,22 @@ export class MimeReader {
     if (octets > 0) return { on: 'text', bytes: this.#window.take(octets) }
     return lf >= 0 ? 'again' : null
   }
+}
+
+/**
+ * The LF before the next line that begins with two dashes, at or after `from`; -1 = none. Dashes are rarer than line
+ * ends, and base64 has none: it is they that are looked for.
+ */
+function nextCandidate(bytes: Buffer, from: number): number {
+  let at = bytes.indexOf(DASHES, from + 1)
+  while (at >= 0) {
+    if (bytes[at - 1] === LF) return at - 1
+    // A rule of dashes is passed in one go.
+    let end = at + DASHES.length
+    while (bytes[end] === DASH) end++
+    at = bytes.indexOf(DASHES, end)
+  }
+  return -1
 }
 
 /** Octets at the end that may belong to a delimiter: `CRLF`, `CRLF -`, or a CR. Candidates with `--` were tried before. */

@@ -2,11 +2,11 @@
  * One sealed leaf being opened: ciphertext in, the original text out, in its transfer encoding and layout
  * (message-format.md §5, §6).
  */
-import { countLines } from '../mime/lines.ts'
 import { type BatchJob, type BatchResult, type BodyEncoding, startOpen } from './batch.ts'
 import { BodyStream } from './body-stream.ts'
 import type { Exactness } from './exactness.ts'
 import type { MessageKey } from './message-key.ts'
+import { fastPath } from './native.ts'
 import type { OrderedOutput } from './ordered-output.ts'
 import { PatchReader } from './patch.ts'
 import type { LedgerEntry, SizesLedger } from './sizes-ledger.ts'
@@ -41,7 +41,7 @@ export class OpenLeaf {
     const open = ledger.open
     const slot = output.reserve()
     const write = (bytes: Buffer) => {
-      const lines = countLines(bytes)
+      const lines = fastPath().codecs.countLineFeeds(bytes)
       for (const each of [this.entry, ...open]) {
         each.octets += bytes.length
         each.lines += lines

@@ -3,12 +3,12 @@
  * limit is examined whole, of a longer one the first block (message-format.md §6).
  */
 import type { TransferEncoding } from '../mime/content-type.ts'
-import { countLines } from '../mime/lines.ts'
 import { type BatchJob, type BatchResult, type BodyDecoding, startSeal } from './batch.ts'
 import { examineBase64, examineQuotedPrintable, looksEncoded } from './body-examine.ts'
 import { BodyStream } from './body-stream.ts'
 import { LongBase64 } from './long-base64.ts'
 import type { MessageKey } from './message-key.ts'
+import { fastPath } from './native.ts'
 import type { OrderedOutput } from './ordered-output.ts'
 import type { AboutBody } from './seal-headers.ts'
 import type { LedgerEntry, SizesLedger } from './sizes-ledger.ts'
@@ -62,7 +62,7 @@ export class SealLeaf {
   }
 
   push(bytes: Buffer): void {
-    const lines = countLines(bytes)
+    const lines = fastPath().codecs.countLineFeeds(bytes)
     this.#parts.ledger.countOpened(bytes.length, lines)
     this.entry.octets += bytes.length
     this.entry.lines += lines

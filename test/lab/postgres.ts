@@ -11,10 +11,8 @@ import pg from 'pg'
 export interface LabPostgres {
   /** A new empty database. @returns its URL */
   database(): Promise<string>
-  /** As a power cut would: no checkpoint, no goodbye. Only the processes that this cluster started. */
-  kill(): void
-  /** Brings it up again after {@link kill}. */
-  start(): Promise<void>
+  /** Immediate shutdown: no checkpoint, no goodbye to its clients; comes up again by recovery. */
+  crash(): Promise<void>
   stop(): Promise<void>
 }
 
@@ -76,10 +74,10 @@ export async function startPostgres(options: { durable: boolean }): Promise<LabP
       await query(`create database ${name}`)
       return url(name)
     },
-    kill: () => {
-      execFileSync(join(programs, 'pg_ctl'), ['-D', data, 'kill', 'KILL', String(server.pid)], { ...ran })
-    },
-    start: async () => {
+    crash: async () => {
+      const gone = new Promise((resolve) => server.once('exit', resolve))
+      server.kill('SIGQUIT')
+      await gone
       server = spawnServer()
       await ready()
     },

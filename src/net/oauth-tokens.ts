@@ -1,0 +1,224 @@
+/**
+ * Access tokens from the endpoints that provider passwords name (daemon.md §3): `https://host/path#body`. One request
+ * at a time for an endpoint, tokens kept until shortly before they expire, rotated refresh tokens told to whoever can
+ * store them and used from then on, whether or not that worked.
+ *
+ * Rule: an endpoint and all that belongs to it is a secret. Neither is logged, nor put into an error.
+ */
+import { createHash } from 'node:crypto'
+import { request } from 'node:http'
+import { GatewayError } from '../base/errors.ts'
+import { Secret } from '../base/secret.ts'
+import { connectUpstream, type UpstreamOptions } from './upstream.ts'
+
+/** A token is not used in its last minute: it has to live until the provider has seen it. */
+const MARGIN_MS = 60_000
+/** Whatever the endpoint says: a token revoked there should not live on here. */
+const MAX_LIFE_MS = 3600_000
+const MAX_ANSWER_OCTETS = 64 * 1024
+const MAX_ENTRIES = 10_000
+
+export interface OAuthTokensOptions {
+  readonly nowMs: () => number
+  /** From request to complete answer. */
+  readonly timeoutMs: number
+}
+
+export interface TokenRequest {
+  /** The provider password of the profile. */
+  readonly endpoint: Secret<string>
+  readonly upstream: UpstreamOptions
+  /** The endpoint gave a new refresh token: the password as it has to be from now on. Its failure is the caller's to log. */
+  readonly rotated: (password: Secret<string>) => Promise<void>
+}
+
+interface Entry {
+  /** As the endpoint is to be asked now; newer than the profile's where storing it failed. */
+  password: Secret<string>
+  token: Secret<string> | null
+  expiresMs: number
+  flight: Promise<Secret<string>> | null
+}
+
+interface Answer {
+  readonly token: Secret<string>
+  readonly lifeMs: number
+  readonly refreshToken: string | null
+}
+
+export class OAuthTokens {
+  readonly #options: OAuthTokensOptions
+  /** By hash of the password, in order of last use. */
+  readonly #entries = new Map<string, Entry>()
+
+  constructor(options: OAuthTokensOptions) {
+    this.#options = options
+  }
+
+  /** @throws GatewayError SASL_SEQUENCE for a malformed endpoint, UPSTREAM_REFUSED, UPSTREAM_BUSY, UPSTREAM_* */
+  token(ask: TokenRequest): Promise<Secret<string>> {
+    const entry = this.#entry(ask.endpoint)
+    if (entry.token !== null && this.#options.nowMs() < entry.expiresMs - MARGIN_MS) return Promise.resolve(entry.token)
+    entry.flight ??= this.#refresh(entry, ask).finally(() => {
+      entry.flight = null
+    })
+    return entry.flight
+  }
+
+  async #refresh(entry: Entry, ask: TokenRequest): Promise<Secret<string>> {
+    let answer: Answer
+    try {
+      answer = await this.#fetch(entry.password, ask.upstream)
+    } catch (error) {
+      // A token in its last minute is better than none while the endpoint is away.
+      const { code } = error as GatewayError
+      if (code !== 'UPSTREAM_REFUSED' && entry.token !== null && this.#options.nowMs() < entry.expiresMs)
+        return entry.token
+      throw error
+    }
+    entry.token = answer.token
+    entry.expiresMs = this.#options.nowMs() + Math.min(answer.lifeMs, MAX_LIFE_MS)
+    const next = answer.refreshToken === null ? null : withRefreshToken(entry.password, answer.refreshToken)
+    if (next !== null) {
+      entry.password = next
+      // Sessions that have read the old profile, and those that will read the new one, share what is known.
+      this.#entries.set(hashOf(next), entry)
+      await ask.rotated(next)
+    }
+    return answer.token
+  }
+
+  #entry(password: Secret<string>): Entry {
+    const key = hashOf(password)
+    const known = this.#entries.get(key)
+    const entry = known ?? { password, token: null, expiresMs: 0, flight: null }
+    this.#entries.delete(key)
+    this.#entries.set(key, entry)
+    for (const oldest of this.#entries.keys()) {
+      if (this.#entries.size <= MAX_ENTRIES) break
+      this.#entries.delete(oldest)
+    }
+    return entry
+  }
+
+  async #fetch(password: Secret<string>, upstream: UpstreamOptions): Promise<Answer> {
+    const { url, body } = parseEndpoint(password)
+    const port = url.port === '' ? 443 : Number(url.port)
+    const signal = AbortSignal.timeout(this.#options.timeoutMs)
+    const host = url.hostname.replace(/^\[|\]$/g, '')
+    // The same way as to a provider: names resolved once, addresses judged, certificate verified.
+    const { socket } = await connectUpstream({ host, port, level: 'high', persist: true }, upstream, signal)
+    socket.on('error', () => {})
+    try {
+      const { status, text } = await exchange(socket, url, body, signal)
+      if (status !== 200) {
+        const busy = status >= 500 || status === 408 || status === 429
+        throw new GatewayError(busy ? 'UPSTREAM_BUSY' : 'UPSTREAM_REFUSED', { at: 'token endpoint', status })
+      }
+      return parseAnswer(text)
+    } finally {
+      socket.destroy()
+    }
+  }
+}
+
+function exchange(
+  socket: import('node:net').Socket,
+  url: URL,
+  body: string | null,
+  signal: AbortSignal,
+): Promise<{ status: number; text: string }> {
+  return new Promise((resolve, reject) => {
+    const failed = (cause: unknown): void =>
+      reject(
+        cause instanceof GatewayError
+          ? cause
+          : new GatewayError('UPSTREAM_CONNECTION', { at: 'token endpoint', reason: reasonOf(cause) }, cause),
+      )
+    const headers: Record<string, string> = { accept: 'application/json', connection: 'close' }
+    if (body !== null) {
+      headers['content-type'] = body.startsWith('{') ? 'application/json' : 'application/x-www-form-urlencoded'
+      headers['content-length'] = String(Buffer.byteLength(body))
+    }
+    const method = body === null ? 'GET' : 'POST'
+    const path = url.pathname + url.search
+    const sent = request(
+      { createConnection: () => socket, method, path, headers, host: url.host, signal },
+      (answer) => {
+        let text = ''
+        answer.setEncoding('utf8')
+        answer.on('data', (piece: string) => {
+          text += piece
+          if (text.length > MAX_ANSWER_OCTETS) {
+            failed(new GatewayError('UPSTREAM_UNEXPECTED', { at: 'token endpoint', reason: 'too long' }))
+            answer.destroy()
+          }
+        })
+        answer.on('error', failed)
+        answer.on('end', () => resolve({ status: answer.statusCode ?? 0, text }))
+      },
+    )
+    sent.on('error', failed)
+    sent.end(body ?? undefined)
+  })
+}
+
+/** @returns body null: GET */
+function parseEndpoint(password: Secret<string>): { url: URL; body: string | null } {
+  const text = password.expose()
+  const at = text.indexOf('#')
+  const url = at < 0 ? null : URL.parse(text.slice(0, at))
+  if (url === null || url.protocol !== 'https:' || url.username !== '' || url.password !== '') {
+    throw new GatewayError('SASL_SEQUENCE', { reason: 'token endpoint' })
+  }
+  const body = text.slice(at + 1)
+  return { url, body: body === '' ? null : body }
+}
+
+function parseAnswer(text: string): Answer {
+  let json: unknown
+  try {
+    json = JSON.parse(text)
+  } catch {
+    // The parser's message would quote a token.
+    throw new GatewayError('UPSTREAM_UNEXPECTED', { at: 'token endpoint', reason: 'no JSON' })
+  }
+  const fields = typeof json === 'object' && json !== null ? (json as Record<string, unknown>) : {}
+  const { access_token: token, expires_in: seconds, refresh_token: refresh } = fields
+  if (typeof token !== 'string' || !/^[\x21-\x7e]{1,16384}$/.test(token)) {
+    throw new GatewayError('UPSTREAM_UNEXPECTED', { at: 'token endpoint', reason: 'no access_token' })
+  }
+  const life = Number(seconds ?? 0)
+  return {
+    token: new Secret(token),
+    // Unknown: for this login only (RFC 6749 §5.1 recommends to say).
+    lifeMs: Number.isFinite(life) && life > 0 ? life * 1000 : 0,
+    refreshToken: typeof refresh === 'string' && refresh !== '' ? refresh : null,
+  }
+}
+
+/** The password with another refresh token in its body; null where it has that one already, or has none. */
+function withRefreshToken(password: Secret<string>, refreshToken: string): Secret<string> | null {
+  const text = password.expose()
+  const at = text.indexOf('#')
+  const head = text.slice(0, at + 1)
+  const body = text.slice(at + 1)
+  if (body.startsWith('{')) {
+    const json = JSON.parse(body) as Record<string, unknown>
+    if (typeof json.refresh_token !== 'string' || json.refresh_token === refreshToken) return null
+    return new Secret(head + JSON.stringify({ ...json, refresh_token: refreshToken }))
+  }
+  const form = new URLSearchParams(body)
+  const old = form.get('refresh_token')
+  if (old === null || old === refreshToken) return null
+  form.set('refresh_token', refreshToken)
+  return new Secret(head + form.toString())
+}
+
+function hashOf(password: Secret<string>): string {
+  return createHash('sha256').update(password.expose()).digest('base64')
+}
+
+function reasonOf(cause: unknown): string {
+  return (cause as NodeJS.ErrnoException | null)?.code ?? 'error'
+}

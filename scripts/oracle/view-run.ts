@@ -39,7 +39,7 @@ async function askAll(connection: ImapConnection, file: string, report: Report):
   }
   await connection.command(`SELECT ${MAILBOX}`)
   const viewed = viewOf(octets)
-  const asked = questionsFor(viewed.view).flatMap(({ uid, items }) => {
+  const asked = questionsFor(viewOf(octets).view).flatMap(({ uid, items }) => {
     const expected = expectedLine(viewed, 1, uid, items)
     return expected === null ? [] : [{ command: `${uid ? 'UID ' : ''}FETCH 1 ${items}`, expected }]
   })

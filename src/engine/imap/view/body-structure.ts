@@ -1,11 +1,11 @@
 /**
  * BODY and BODYSTRUCTURE (RFC 9051 §7.5.2) of a part tree, in the style of Dovecot 2.3. Latin1 strings.
  */
-import type { ContentFields } from './content-fields.ts'
+import { type ContentFields, NO_CONTENT_FIELDS } from './content-fields.ts'
 import { printEnvelope } from './envelope.ts'
 import { lowerAscii } from './header-fields.ts'
 import type { PartView } from './message-view.ts'
-import type { Parameter } from './parameters.ts'
+import type { MediaType, Parameter } from './parameters.ts'
 import { printString, printUnfolded } from './strings.ts'
 
 /** Stands for a multipart that has no part. */
@@ -26,9 +26,10 @@ function printMultipart(part: PartView, extended: boolean): string {
 }
 
 function printSingle(part: PartView, extended: boolean): string {
-  const { content, body } = part
-  const type = content.type
+  const { body } = part
+  const content = part.parent === null && isPlain7bit(part) ? NO_CONTENT_FIELDS : part.content
   const message = part.kind === 'message'
+  const type = content.type !== null && isContainer(content.type) ? { ...content.type, ...OPAQUE } : content.type
   const text = !message && (type === null || lowerAscii(type.type) === 'text')
   const words = [
     message
@@ -49,6 +50,28 @@ function printSingle(part: PartView, extended: boolean): string {
   }
   if (extended) words.push(printUnfolded(content.md5), printCommon(content))
   return words.join(' ')
+}
+
+/** A multipart or message that is none of ours: past the limits. */
+const OPAQUE = { type: 'application', subtype: 'octet-stream' }
+
+function isContainer({ type, subtype }: MediaType): boolean {
+  const name = lowerAscii(type)
+  return name === 'multipart' || (name === 'message' && lowerAscii(subtype) === 'rfc822')
+}
+
+/** QUIRK: of such a message the server remembers just that it is plain, and prints everything in lower case. */
+function isPlain7bit({ kind, content }: PartView): boolean {
+  const { type, encoding, disposition } = content
+  if (kind !== 'leaf') return false
+  const plain = type === null || (lowerAscii(type.type) === 'text' && lowerAscii(type.subtype) === 'plain')
+  const [charset, more] = type?.parameters ?? []
+  const ascii =
+    charset === undefined || (lowerAscii(charset.name) === 'charset' && lowerAscii(charset.value) === 'us-ascii')
+  if (!plain || !ascii || more !== undefined || (encoding !== null && lowerAscii(encoding) !== '7bit')) return false
+  return [content.id, content.description, content.md5, disposition, content.languages, content.location].every(
+    (field) => field === null,
+  )
 }
 
 /** Disposition, languages, location. */

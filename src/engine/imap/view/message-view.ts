@@ -26,8 +26,8 @@ export interface PartView {
   readonly header: Readonly<Size>
   readonly body: Readonly<Size>
   /**
-   * The header block: its first `header.octets` octets are the part's own, and a blank line may follow that a delimiter
-   * took: fields are selected with it.
+   * The header block: its first `header.octets` octets are the part's own. Where a delimiter ended it, what follows up to
+   * the next blank line is here too, because the server selects fields from it as well.
    */
   readonly headerOctets: Buffer
   /** Parsed anew at each access: views are kept for long, and asked seldom. */
@@ -41,6 +41,8 @@ export interface MessageView {
   readonly size: Readonly<Size>
   /** It holds NULs, which no literal may (RFC 9051 §4.3): {@link maskNuls} what is sent of it. */
   readonly hasNuls: boolean
+  /** Names of HEADER.FIELDS that were asked, lower-cased: see `sections.ts`. Changed by {@link resolveSection} only. */
+  readonly asked: Set<string>
 }
 
 /** What a header block says about the part it heads. */
@@ -68,14 +70,15 @@ export function meaningOf(fields: readonly HeaderField[], inMultipart: boolean, 
     return { kind: inDigest ? 'message' : 'leaf', isMime, isDigest: false, boundary: null }
   }
   const media = parseMediaType(contentType.value)
-  const full = lowerAscii(media.full)
-  if (full === 'message/rfc822') return { kind: 'message', isMime, isDigest: false, boundary: null }
-  if (!full.startsWith('multipart/')) return { kind: 'leaf', isMime, isDigest: false, boundary: null }
+  const type = lowerAscii(media.type)
+  const subtype = lowerAscii(media.subtype)
+  if (type === 'message' && subtype === 'rfc822') return { kind: 'message', isMime, isDigest: false, boundary: null }
+  if (type !== 'multipart' || subtype === '') return { kind: 'leaf', isMime, isDigest: false, boundary: null }
   const boundary = media.parameters.find(({ name }) => lowerAscii(name) === 'boundary')?.value ?? null
   return {
     kind: 'multipart',
     isMime,
-    isDigest: full === 'multipart/digest',
+    isDigest: subtype === 'digest',
     boundary: boundary === null ? null : boundary.slice(0, MAX_BOUNDARY_OCTETS),
   }
 }
@@ -100,7 +103,7 @@ export class PartNode implements PartView {
   }
 
   get fields(): HeaderField[] {
-    return parseHeaderFields(this.headerOctets)
+    return parseHeaderFields(this.headerOctets.subarray(0, this.header.octets))
   }
 
   get content(): ContentFields {
@@ -128,7 +131,7 @@ export interface KnownPart {
 export function viewFromParts(root: KnownPart): MessageView {
   const node = nodeOf(root, null)
   const size = { octets: node.header.octets + node.body.octets, lines: node.header.lines + node.body.lines }
-  return { root: node, size, hasNuls: false }
+  return { root: node, size, hasNuls: false, asked: new Set() }
 }
 
 function nodeOf(known: KnownPart, parent: PartNode | null): PartNode {

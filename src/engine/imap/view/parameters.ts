@@ -3,7 +3,6 @@
  * shows them in BODYSTRUCTURE: continuations are joined, values stay encoded. Works on latin1 strings.
  */
 import { lowerAscii } from './header-fields.ts'
-import type { Outcome } from './words.ts'
 import { Words } from './words.ts'
 
 export interface Parameter {
@@ -12,33 +11,28 @@ export interface Parameter {
 }
 
 export interface MediaType {
-  /** `type/subtype` as far as it could be read; no slash when the field is broken before it. */
-  readonly full: string
+  /** Both empty when the field is broken. */
   readonly type: string
-  /** Empty when the field is broken. */
+  /** Empty also when there is none: `Content-Type: text`. */
   readonly subtype: string
   readonly parameters: readonly Parameter[]
 }
 
-/** `type "/" subtype *(";" parameter)`; a broken one keeps what could be read, without parameters. */
+const BROKEN: MediaType = { type: '', subtype: '', parameters: [] }
+
+/** `type "/" subtype *(";" parameter)`. QUIRK: a type alone will do, with anything behind it the field is broken. */
 export function parseMediaType(value: string): MediaType {
   const words = new Words(value)
-  const out: string[] = []
-  const ended = readMediaType(words, out)
-  const full = out.join('')
-  const slash = full.indexOf('/')
-  const type = slash < 0 ? full : full.slice(0, slash)
-  const subtype = slash < 0 ? '' : full.slice(slash + 1)
-  return { full, type, subtype, parameters: ended === 'bad' ? [] : parseParameters(words) }
-}
-
-function readMediaType(words: Words, out: string[]): Outcome {
-  if (words.skipSpace() !== 'more') return 'bad'
-  if (words.token(out) !== 'more' || !words.is('/')) return 'bad'
+  const type: string[] = []
+  if (words.skipSpace() !== 'more') return BROKEN
+  const ended = words.token(type)
+  if (ended === 'end') return { type: type.join(''), subtype: '', parameters: [] }
+  if (ended === 'bad' || type[0] === '' || !words.is('/')) return BROKEN
   words.at++
-  if (words.skipSpace() !== 'more') return 'bad'
-  out.push('/')
-  return words.token(out)
+  const subtype: string[] = []
+  if (words.skipSpace() !== 'more' || words.token(subtype) === 'bad') return BROKEN
+  if (!words.done && !words.is(';')) return BROKEN
+  return { type: type.join(''), subtype: subtype.join(''), parameters: parseParameters(words) }
 }
 
 interface Piece {
@@ -53,6 +47,7 @@ interface Piece {
 export function parseParameters(words: Words): Parameter[] {
   const found: Parameter[] = []
   const pieces: Piece[] = []
+  let index = 0
   while (!words.done) {
     const parameter = readParameter(words)
     if (parameter === null) {
@@ -61,9 +56,17 @@ export function parseParameters(words: Words): Parameter[] {
       words.at++
       continue
     }
-    const piece = pieceOf(parameter)
-    if (piece === null) found.push(parameter)
-    else pieces.push(piece)
+    const { name, value } = parameter
+    const match = /^([^*]*)\*(.*)$/s.exec(name)
+    if (match === null) {
+      found.push(parameter)
+      continue
+    }
+    const [, base = '', number = ''] = match
+    // QUIRK: `name*` has the number of the parameter before it.
+    if (number !== '') index = Number(BigInt(/^\d*/.exec(number)?.[0] || '0') & 0xffffffffn)
+    if (/^\d*\*?$/.test(number)) pieces.push({ name: base, index, encoded: !/^\d+$/.test(number), value })
+    else found.push(parameter)
   }
   if (pieces.length > 0) joinPieces(pieces, found)
   return found
@@ -92,15 +95,6 @@ function readUntilSpace(words: Words): string {
   const from = words.at
   while (!words.done && !/[; \t\r\n]/.test(words.next)) words.at++
   return words.text.slice(from, words.at)
-}
-
-/** `name*`, `name*0`, `name*0*`; null for an ordinary name. */
-function pieceOf({ name, value }: Parameter): Piece | null {
-  const match = /^([^*]*)\*(?:(\d*)(\*?))$/.exec(name)
-  if (match === null) return null
-  const [, base = '', digits = '', star = ''] = match
-  const bare = digits === '' && star === ''
-  return { name: base, index: Number(BigInt(digits || '0') & 0xffffffffn), encoded: bare || star !== '', value }
 }
 
 function joinPieces(pieces: Piece[], found: Parameter[]): void {

@@ -27,6 +27,8 @@ export interface ScanLimits {
 }
 
 const MiB = 1024 * 1024
+/** What is kept behind cut headers at a time; a blank line comes sooner, or it is no mail. */
+const MAX_CUT_OCTETS = MiB
 export const SCAN_LIMITS: ScanLimits = { maxHeaderOctets: MiB, maxHeadersOctets: 4 * MiB }
 
 /** What the next octet belongs to. `header`, `header-end` and `line` stand at a line start and must see its beginning first. */
@@ -54,6 +56,7 @@ interface Delimiter {
 
 /** Enough of a line to know whether it is a delimiter: dashes, boundary, dashes, CRLF. */
 const HEAD_OCTETS = 2 + MAX_BOUNDARY_OCTETS + 2 + 2
+const CRLF = Buffer.from('\r\n')
 const DASH = 0x2d
 const LF = 0x0a
 const CR = 0x0d
@@ -68,6 +71,8 @@ export class StructureScanner {
   /** The beginning of a line, until there is enough of it. */
   #held: Buffer = Buffer.alloc(0)
   #headerPieces: Buffer[] = []
+  /** The header of the part above was cut just here, and lost its last line end. */
+  #afterCut = false
   /** Octets of the header's last line end. */
   #lastLineEnd = 0
   /** The blank line of the current header was seen: its boundary is open already. */
@@ -76,6 +81,8 @@ export class StructureScanner {
   #openLineEnd = false
   #parts = 1
   #headersOctets = 0
+  /** Headers that a delimiter cut, and what follows them, to the next blank line. */
+  readonly #cut = new CutHeaders()
   #hasNuls = false
 
   constructor(limits: ScanLimits = SCAN_LIMITS) {
@@ -110,17 +117,19 @@ export class StructureScanner {
   end(): MessageView {
     this.#scan(this.#held, 0, true)
     this.#held = Buffer.alloc(0)
+    this.#cut.end()
     while (this.#where === 'header' || this.#where === 'header-line' || this.#where === 'header-end') this.#endHeader()
     this.#giveLineEnd(this.#part)
     while (this.#part.parent !== null) this.#closePart(this.#part.parent)
     const { header, body } = this.#root
     const size = { octets: header.octets + body.octets, lines: header.lines + body.lines }
-    return { root: this.#root, size, hasNuls: this.#hasNuls }
+    return { root: this.#root, size, hasNuls: this.#hasNuls, asked: new Set() }
   }
 
   /** Goes on from `at`; returns where it needs more to see. With `last` it takes everything. */
   #scan(bytes: Buffer, at: number, last: boolean): number {
     while (at < bytes.length) {
+      const from = at
       switch (this.#where) {
         case 'header':
         case 'header-end':
@@ -147,6 +156,7 @@ export class StructureScanner {
           at = bytes.length
           break
       }
+      if (at > from) this.#cut.follow(bytes, from, at)
     }
     return at
   }
@@ -177,6 +187,7 @@ export class StructureScanner {
   }
 
   #headerLine(bytes: Buffer, at: number): number {
+    this.#afterCut = false
     const lf = bytes.indexOf(LF, at)
     const end = lf < 0 ? bytes.length : lf + 1
     const piece = bytes.subarray(at, end)
@@ -241,9 +252,11 @@ export class StructureScanner {
   /** A delimiter of a multipart around ends the header, and takes the line end before it. */
   #cutHeader(): void {
     const { header, parent } = this.#part
-    if (this.#lastLineEnd > 0 && parent !== null) {
-      move(this.#lastLineEnd, header, parent.body)
-    }
+    // The message inside a part that was cut begins at the line end that was taken: for the server, a blank line.
+    if (this.#afterCut) this.#headerPieces.push(CRLF)
+    else if (this.#where === 'header') this.#cut.add(this.#part)
+    this.#afterCut = this.#lastLineEnd > 0
+    if (this.#afterCut && parent !== null) move(this.#lastLineEnd, header, parent.body)
     this.#endHeader()
   }
 
@@ -284,6 +297,7 @@ export class StructureScanner {
 
   #closeUpTo({ index, closes }: Delimiter): void {
     const boundary = this.#boundaries[index]!
+    this.#afterCut = false
     while (this.#part !== boundary.part && this.#part.parent !== null) this.#closePart(this.#part.parent)
     // Boundaries inside it that were never closed are forgotten.
     this.#boundaries.splice(0, closes ? index + 1 : index)
@@ -303,20 +317,55 @@ export class StructureScanner {
     const lf = head.indexOf(LF)
     let end = lf < 0 ? head.length : lf
     if (lf > 0 && head[lf - 1] === CR) end--
-    // QUIRK: with dashes at its end a line is compared without them, so a boundary that ends in dashes needs more.
-    if (lf >= 0 && end > 4 && head[end - 1] === DASH && head[end - 2] === DASH) end -= 2
     const line = head.subarray(2, end)
+    const dashed = line.length > 2 && line[line.length - 1] === DASH && line[line.length - 2] === DASH
     let best = -1
     for (const [index, { octets }] of this.#boundaries.entries()) {
       const length = octets.length
       if (length > line.length || (best >= 0 && length <= this.#boundaries[best]!.octets.length)) continue
       if (octets.compare(line, 0, length) !== 0) continue
       best = index
-      if (length === line.length) break
+      if (length === line.length || (dashed && length === line.length - 2)) break
     }
     if (best < 0) return null
     const behind = 2 + this.#boundaries[best]!.octets.length
     return { index: best, closes: head[behind] === DASH && head[behind + 1] === DASH }
+  }
+}
+
+/** A cut header is still read on by the server when it selects fields from it: see {@link PartView.headerOctets}. */
+class CutHeaders {
+  #nodes: { readonly node: PartNode; readonly from: number }[] = []
+  #pieces: Buffer[] = []
+  #octets = 0
+  /** Octets of the current line so far. */
+  #line = 0
+
+  /** From the next octet on; a line begins there. */
+  add(node: PartNode): void {
+    this.#nodes.push({ node, from: this.#octets })
+  }
+
+  follow(bytes: Buffer, from: number, to: number): void {
+    while (this.#nodes.length > 0 && from < to) {
+      const lf = bytes.indexOf(LF, from)
+      const end = lf < 0 || lf >= to ? to : lf + 1
+      this.#pieces.push(bytes.subarray(from, end))
+      this.#octets += end - from
+      this.#line += end - from
+      from = end
+      if (bytes[end - 1] !== LF) continue
+      if (this.#line <= 2 || this.#octets > MAX_CUT_OCTETS) this.end()
+      this.#line = 0
+    }
+  }
+
+  end(): void {
+    const all = Buffer.concat(this.#pieces)
+    for (const { node, from } of this.#nodes) node.headerOctets = Buffer.concat([node.headerOctets, all.subarray(from)])
+    this.#nodes = []
+    this.#pieces = []
+    this.#octets = 0
   }
 }
 

@@ -19,34 +19,44 @@ export interface SectionAnswer {
 const NOTHING: SectionAnswer = { octets: 0, pieces: [] }
 const CRLF = Buffer.from('\r\n')
 const CR = CRLF.subarray(0, 1)
+const LF = 0x0a
 
 export function resolveSection(view: MessageView, section: Section, partial: Partial | null): SectionAnswer {
   const whole = sectionOf(view, section)
   if (partial === null) return whole
   const last = whole.pieces.at(-1)
   const blank = last !== undefined && 'bytes' in last && last.bytes === CRLF
-  if (blank && partial.start === whole.octets - 1 && partial.count !== 0 && isFiltered(section)) {
+  // QUIRK: the filter enters the blank line at its beginning only: its LF asked for alone comes as CR.
+  if (blank && partial.start === whole.octets - 1 && partial.count !== 0 && isFiltered(view, section)) {
     return { octets: 1, pieces: [{ bytes: CR }] }
   }
   return slice(whole, partial)
 }
 
-/**
- * QUIRK: Dovecot 2.3 reads these through a filter that enters the last line, the blank one, at its beginning only: its LF
- * asked for alone comes as CR.
- */
-function isFiltered({ part, text }: Section): boolean {
-  return text === 'HEADER.FIELDS.NOT' || (text === 'HEADER.FIELDS' && part.length > 0)
+function sectionOf(view: MessageView, section: Section): SectionAnswer {
+  const part = partOf(view, section)
+  if (part === null) return NOTHING
+  const bodyStart = part.start + part.header.octets
+  switch (section.text) {
+    case null:
+      return range(section.part.length === 0 ? part.start : bodyStart, bodyStart + part.body.octets)
+    case 'TEXT':
+      return range(bodyStart, bodyStart + part.body.octets)
+    case 'HEADER':
+    case 'MIME':
+      return octets([part.headerOctets.subarray(0, part.header.octets)])
+    case 'HEADER.FIELDS':
+    case 'HEADER.FIELDS.NOT':
+      return selectFields(view, part, section)
+  }
 }
 
-function sectionOf(view: MessageView, section: Section): SectionAnswer {
-  if (section.part.length === 0) return textOf(view.root, section, true)
-  const part = findPart(view.root, section.part)
-  if (part === null) return NOTHING
-  if (section.text === null || section.text === 'MIME') return textOf(part, section, false)
-  // HEADER and TEXT are those of the message inside.
-  const inner = part.kind === 'message' ? part.children[0] : undefined
-  return inner === undefined ? NOTHING : textOf(inner, section, false)
+/** The part whose header or body the section is; HEADER and TEXT are those of the message inside. */
+function partOf(view: MessageView, { part: path, text }: Section): PartView | null {
+  if (path.length === 0) return view.root
+  const part = findPart(view.root, path)
+  if (part === null || text === null || text === 'MIME') return part
+  return part.kind === 'message' ? (part.children[0] ?? null) : null
 }
 
 /**
@@ -71,31 +81,37 @@ export function findPart(root: PartView, path: readonly number[]): PartView | nu
   return part
 }
 
-/** @param whole BODY[]: no text means header and body */
-function textOf(part: PartView, section: Section, whole: boolean): SectionAnswer {
-  const bodyStart = part.start + part.header.octets
-  switch (section.text) {
-    case null:
-      return range(whole ? part.start : bodyStart, bodyStart + part.body.octets)
-    case 'TEXT':
-      return range(bodyStart, bodyStart + part.body.octets)
-    case 'HEADER':
-    case 'MIME':
-      return octets([part.headerOctets.subarray(0, part.header.octets)])
-    case 'HEADER.FIELDS':
-    case 'HEADER.FIELDS.NOT':
-      return selectFields(part, section)
-  }
+/** With more names than this a view remembers no more: a client picks them. */
+const MAX_ASKED = 1000
+/** QUIRK: Dovecot 2.3 keeps nothing of a message with a larger header in its cache. */
+const MAX_CACHED_OCTETS = 65_536
+
+/**
+ * QUIRK: Dovecot 2.3 answers HEADER.FIELDS of the message itself from its cache, all other selections through a filter.
+ * They differ in messages whose header has no blank line, and at the very end.
+ */
+function isFiltered({ root }: MessageView, { part, text }: Section): boolean {
+  return text === 'HEADER.FIELDS.NOT' || part.length > 0 || root.header.octets > MAX_CACHED_OCTETS
 }
 
-function selectFields({ headerOctets }: PartView, section: Section): SectionAnswer {
+function selectFields(view: MessageView, part: PartView, section: Section): SectionAnswer {
+  const { headerOctets } = part
   const keys = new Set(section.fields.map(lowerAscii))
   const wanted = section.text === 'HEADER.FIELDS'
   const chosen = parseHeaderFields(headerOctets)
     .filter((field) => keys.has(field.key) === wanted)
     .map((field) => headerOctets.subarray(field.start, field.end))
-  // QUIRK: where the filter reads (isFiltered), a blank line that is not there is not added.
-  return octets(isFiltered(section) && !endsBlank(headerOctets) ? chosen : [...chosen, CRLF])
+  if (isFiltered(view, section)) return octets(endsBlank(headerOctets) ? [...chosen, CRLF] : chosen)
+  // The cache learns a field when it is asked first, and gives the last line its missing end that once only.
+  const isNew = [...keys].some((key) => !view.asked.has(key))
+  for (const key of keys) if (view.asked.size < MAX_ASKED) view.asked.add(key)
+  const last = chosen.at(-1)
+  if (last !== undefined && last[last.length - 1] !== LF) {
+    // Later a CR at its end, if there is one, makes the blank line's line end.
+    if (isNew) chosen.push(CRLF)
+    else if (last[last.length - 1] === CRLF[0]) return octets([...chosen, CRLF.subarray(1)])
+  }
+  return octets([...chosen, CRLF])
 }
 
 function range(start: number, end: number): SectionAnswer {

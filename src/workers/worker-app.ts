@@ -11,6 +11,7 @@ import type { Config } from '../base/config/options.ts'
 import { asGatewayError, GatewayError } from '../base/errors.ts'
 import { listenerKey } from '../base/hand-over.ts'
 import type { Log } from '../base/log.ts'
+import { publicRandom } from '../engine/seal/random.ts'
 import type { Session, SessionStart } from '../engine/session.ts'
 import { normalAddress } from '../net/address.ts'
 import { Drive, type DriveEnd } from '../net/drive.ts'
@@ -221,7 +222,7 @@ export class WorkerApp {
       tlsLevel: main.config['tls.level'],
       version,
       nowMs: Date.now,
-      random: randomBytes,
+      random: publicRandom,
       maxbufOctets: main.config.maxbuf,
       oauth: composition.login.takesBearers,
     }
@@ -250,6 +251,8 @@ export class WorkerApp {
         batch: composition.batch,
         metrics: composition.metrics,
         log,
+        tokens: composition.tokens,
+        upstream: listener.upstream,
         admitted: (loggedIn) => this.#admitted(loggedIn, log, tenant().config),
       }),
       log,

@@ -14,6 +14,7 @@ import type { Session, SessionStart } from '../engine/session.ts'
 import { type CertificateFiles, ownCertificate } from '../net/certificates.ts'
 import type { NowParts } from '../net/now/now.ts'
 import { OAuthKeys } from '../net/now/oauth-key.ts'
+import { OAuthTokens } from '../net/oauth-tokens.ts'
 import { upstreamTls } from '../net/tls.ts'
 import { VesClient } from '../ves/client/ves-client.ts'
 import { CertificateStore } from './certificate-store.ts'
@@ -33,6 +34,7 @@ export interface Composition {
   readonly login: Login
   readonly batch: (job: BatchJob, signal: AbortSignal) => Promise<BatchResult>
   readonly metrics: Metrics
+  readonly tokens: OAuthTokens
   readonly protection: Protection
   /** What the HTTP side answers a tenant's visitors with. */
   readonly nowSite: (tenant: Tenant, isSecure: boolean) => NowParts
@@ -84,6 +86,7 @@ export function compose({ file, log, ticketKeys, workers, session }: ComposeOpti
     batch,
     nowSite: (tenant, isSecure) => nowSite({ config: tenant.config, isSecure, ves, oauthKeys, batch, log }),
     metrics,
+    tokens: new OAuthTokens({ nowMs: Date.now, timeoutMs: config['limits.connectSeconds'] * 1000 }),
     protection: { isBlocked: async () => false, count: () => {}, remaining: async () => 3600 },
     session: session ?? sessionOf,
     close: async () => {

@@ -10,10 +10,13 @@ import { vesUri } from '../engine/account-name.ts'
 import type { BatchJob, BatchResult } from '../engine/seal/batch.ts'
 import type { AnswerOf, AskOf } from '../engine/session.ts'
 import type { Services } from '../net/drive.ts'
+import type { OAuthTokens } from '../net/oauth-tokens.ts'
+import type { UpstreamOptions } from '../net/upstream.ts'
 import type { Recipient, RecipientRule, VesSession } from '../ves/client/ves-client.ts'
 import type { Tenant } from './listener.ts'
 import type { LoggedIn, Login } from './login.ts'
 import type { Metrics } from './metrics.ts'
+import { accessToken } from './token-service.ts'
 
 export interface ServiceParts {
   readonly service: Service
@@ -25,6 +28,8 @@ export interface ServiceParts {
   readonly batch: (job: BatchJob, signal: AbortSignal) => Promise<BatchResult>
   readonly metrics: Metrics
   readonly log: Log
+  readonly tokens: OAuthTokens
+  readonly upstream: UpstreamOptions
   /** Told once, when the client has proved who it is. Throws to refuse (session limits, abuse protection). */
   readonly admitted: (loggedIn: LoggedIn) => Promise<void>
 }
@@ -72,6 +77,10 @@ export function sessionServices(parts: ServiceParts): Services {
       return { key }
     },
     batch: parts.batch,
+    token: async (ask) => {
+      if (loggedIn === null) throw new Error('a question before login')
+      return accessToken(ask, loggedIn, parts)
+    },
   }
 }
 

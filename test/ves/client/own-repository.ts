@@ -2,14 +2,19 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { systemClock } from '../../../src/base/clock.ts'
 import { silentLog } from '../../../src/base/log.ts'
 import { Secret } from '../../../src/base/secret.ts'
-import { serveRepository } from '../../../src/cli/repository.ts'
+import { openRepositoryFolder } from '../../../src/cli/repository-data.ts'
 import type { KeyKind } from '../../../src/engine/seal/vault-key.ts'
 import { makeVeskey } from '../../../src/engine/seal/vault-key-make.ts'
+import { listen } from '../../../src/net/http.ts'
 import { createAccount } from '../../../src/ves/client/accounts.ts'
 import type { VaultSession } from '../../../src/ves/client/vault-session.ts'
 import { VesClient, type VesClientOptions } from '../../../src/ves/client/ves-client.ts'
+import { Repository } from '../../../src/ves/repository/repository.ts'
+import { DEFAULT_SETTINGS, type Settings } from '../../../src/ves/repository/settings.ts'
+import { openSqliteStore } from '../../../src/ves/repository/store/sqlite.ts'
 
 export interface OwnRepository {
   readonly api: string
@@ -26,9 +31,9 @@ export interface OwnRepository {
 
 export const vaultOf = (email: string): string => `ves://vesmail/${email}/`
 
-export async function ownRepository(): Promise<OwnRepository> {
+export async function ownRepository(settings: Partial<Settings> = {}): Promise<OwnRepository> {
   const directory = mkdtempSync(join(tmpdir(), 'vesmail-repository-'))
-  const served = await serveRepository({ listen: '127.0.0.1:0', data: directory }, silentLog)
+  const served = await serve(directory, { ...DEFAULT_SETTINGS, ...settings })
   const adminTokenFile = join(directory, 'admin-token')
   const adminToken = new Secret(readFileSync(adminTokenFile, 'utf8').trim())
   const clients: VesClient[] = []
@@ -57,6 +62,29 @@ export async function ownRepository(): Promise<OwnRepository> {
       for (const one of clients) await one.close()
       await served.close()
       rmSync(directory, { recursive: true })
+    },
+  }
+}
+
+/** As `vesmail repository serve`, but with settings that it does not offer. */
+async function serve(directory: string, settings: Settings): Promise<{ url: string; close(): Promise<void> }> {
+  const { database, adminToken, tokenKey } = openRepositoryFolder(directory)
+  const store = await openSqliteStore(database)
+  const repository = new Repository({ store, settings, adminToken, tokenKey, log: silentLog, clock: systemClock })
+  const server = await listen({
+    host: '127.0.0.1',
+    port: 0,
+    maxBodyOctets: settings.maxBodyOctets,
+    handle: async (request) => {
+      const { status, headers, body } = await repository.handle(request)
+      return { status, ...(headers === undefined ? {} : { headers }), body: JSON.stringify(body) }
+    },
+  })
+  return {
+    url: `http://127.0.0.1:${server.port}/v1/`,
+    close: async () => {
+      await server.close()
+      await store.close()
     },
   }
 }

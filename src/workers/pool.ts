@@ -84,6 +84,8 @@ export class ThreadPool implements KeyOperations {
     this.#timeoutMs = taskTimeoutMs ?? TASK_TIMEOUT_MS
     this.#threads = threads > 0 ? this.#start(threads, entry ?? new URL('./thread/entry.ts', import.meta.url)) : null
     this.#size = this.#threads === null ? 0 : threads
+    const { kind, reason } = fastPath()
+    this.#log.write(kind === 'native' ? 'info' : 'warn', 'threads', { threads: this.#size, path: kind, reason })
   }
 
   get metrics(): PoolMetrics {

@@ -4,6 +4,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Command } from 'commander'
 import { type ConfigFile, parseConfigFile, printConfigError } from '../base/config/config-file.ts'
@@ -12,7 +13,7 @@ import { asGatewayError, GatewayError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import { Guard } from '../guard/guard.ts'
 import { systemdNotify } from '../guard/notify.ts'
-import { prepareCertificate } from '../workers/compose.ts'
+import { prepareCertificate, stateDirectory } from '../workers/compose.ts'
 import { logOf, type OpenLog } from '../workers/log.ts'
 import { UsageError } from './exit.ts'
 import { RepositoryCompanion } from './repository-companion.ts'
@@ -57,9 +58,10 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
     const file = parseConfigFile(readText(options.conf), options.conf)
     const config = programConfig(options.debug === true ? debugging(file) : file)
     log = logOf(config, { pid: process.pid })
+    const cacheDirectory = join(stateDirectory(config), 'compile-cache')
     const workers = options.guard ?? config['workers.count']
     prepareCertificate(file)
-    process.exitCode = workers > 0 ? await guarded(options, workers, log) : await single(options, log)
+    process.exitCode = workers > 0 ? await guarded(options, workers, log, cacheDirectory) : await single(options, log)
     log.flush()
     // Keep-alive connections of libraries shall not hold the process.
     process.exit()
@@ -72,7 +74,12 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
   }
 }
 
-async function guarded(options: DaemonOptions, workers: number, opened: OpenLog): Promise<number> {
+async function guarded(
+  options: DaemonOptions,
+  workers: number,
+  opened: OpenLog,
+  cacheDirectory: string,
+): Promise<number> {
   const log = opened.log
   const env = { ...process.env }
   const guard = new Guard({
@@ -84,6 +91,7 @@ async function guarded(options: DaemonOptions, workers: number, opened: OpenLog)
     notify: systemdNotify(env, process.pid, log, () => performance.now()),
     companions: [new RepositoryCompanion(log)],
     env,
+    cacheDirectory,
   })
   onSignals(log, {
     reload: () => guard.reload(),

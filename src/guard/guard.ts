@@ -32,6 +32,8 @@ export interface GuardOptions {
   /** Something that lives and dies with the guard, like the embedded repository. Told of each configuration in force. */
   readonly companions?: readonly Companion[]
   readonly env?: NodeJS.ProcessEnv
+  /** Where workers keep compiled code; only we may write there. */
+  readonly cacheDirectory?: string
 }
 
 export interface Companion {
@@ -243,7 +245,11 @@ export class Guard {
 
   #fork(worker: number, generation: number): void {
     const reading = this.#generations.get(generation) ?? this.#reading
-    const child = cluster.fork({ VESMAIL_WORKER: String(worker) })
+    const child = cluster.fork({
+      VESMAIL_WORKER: String(worker),
+      // Halves a worker's start. In a folder of ours: what stands in it is run.
+      ...(this.#options.cacheDirectory === undefined ? {} : { NODE_COMPILE_CACHE: this.#options.cacheDirectory }),
+    })
     this.#processes.set(worker, child)
     this.#log.write('info', 'worker started', { worker, generation, workerPid: child.process.pid ?? null })
     child.on('message', (message: ToGuard) => this.#message(worker, message))

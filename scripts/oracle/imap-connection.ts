@@ -4,6 +4,7 @@
  */
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
+import { connect as connectTls } from 'node:tls'
 
 export interface Address {
   readonly host: string
@@ -19,7 +20,7 @@ export interface Reply {
 
 const CRLF = Buffer.from('\r\n')
 /** A hung server must not hang CI. */
-const TIMEOUT_MS = 20_000
+const TIMEOUT_MS = 60_000
 
 /** `host:port:user:pass`; the password may hold colons. */
 export function parseAddress(text: string): Address {
@@ -29,8 +30,8 @@ export function parseAddress(text: string): Address {
 }
 
 export class ImapConnection {
-  readonly #socket: Socket
-  readonly #chunks: AsyncIterator<Buffer>
+  #socket: Socket
+  #chunks: AsyncIterator<Buffer>
   #buffer: Buffer = Buffer.alloc(0)
   #tags = 0
   octetsIn = 0
@@ -41,15 +42,32 @@ export class ImapConnection {
     this.#chunks = socket[Symbol.asyncIterator]()
   }
 
+  /** TLS is started only where the server takes no password without it; its certificate is not looked at. */
   static async open({ host, port, user, password }: Address): Promise<ImapConnection> {
     const socket = connect({ host, port, noDelay: true })
-    socket.setTimeout(TIMEOUT_MS, () => socket.destroy(new Error('no answer within a minute')))
     await once(socket, 'connect')
     const connection = new ImapConnection(socket)
-    await connection.#response()
+    connection.#limitTime()
+    const greeting = await connection.#response()
+    if (greeting.includes('LOGINDISABLED')) await connection.#startTls()
     const login = await connection.command(`LOGIN ${quoted(user)} ${quoted(password)}`)
     if (!isOk(login)) throw new Error(`login: ${login.responses.at(-1)?.toString().trim()}`)
     return connection
+  }
+
+  async #startTls(): Promise<void> {
+    if (!isOk(await this.command('STARTTLS'))) throw new Error('STARTTLS refused')
+    // No more octets come by this iterator: it must not close the socket under TLS, so it is just left.
+    const tls = connectTls({ socket: this.#socket, rejectUnauthorized: false })
+    await once(tls, 'secureConnect')
+    this.#socket = tls
+    this.#chunks = tls[Symbol.asyncIterator]()
+    this.#limitTime()
+  }
+
+  #limitTime(): void {
+    const socket = this.#socket
+    socket.setTimeout(TIMEOUT_MS, () => socket.destroy(new Error('no answer in time')))
   }
 
   /**
@@ -65,9 +83,8 @@ export class ImapConnection {
   }
 
   async close(): Promise<void> {
-    this.#socket.end('bye LOGOUT\r\n')
-    this.#socket.destroySoon()
-    await Promise.resolve()
+    await this.command('LOGOUT').catch(() => null)
+    this.#socket.destroy()
   }
 
   async #reply(tag: string): Promise<Reply> {

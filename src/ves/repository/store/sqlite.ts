@@ -78,9 +78,7 @@ export class SqliteStore implements Store {
         commit: () => resolve(result),
         fail: reject,
       })
-      this.#running ??= this.#drain().finally(() => {
-        this.#running = null
-      })
+      this.#running ??= this.#drain()
     })
   }
 
@@ -117,6 +115,8 @@ export class SqliteStore implements Store {
     // Lets every request that has arrived already into the first group.
     await new Promise<void>((resolve) => setImmediate(resolve))
     while (this.#waiting.length > 0) await this.#group(this.#waiting.splice(0, GROUP))
+    // In the same breath as the look at the queue: who comes a moment later must start the next run.
+    this.#running = null
   }
 
   async #group(jobs: readonly Job[]): Promise<void> {

@@ -24,11 +24,12 @@ export const decodeQuotedPrintable: TransferCodecs['decodeQuotedPrintable'] = (i
   let at = 0
   let to = 0
   while (at < end) {
-    let equals = input.indexOf(EQUALS, at)
-    if (equals < 0) equals = end
-    out.set(input.subarray(at, equals), to)
-    to += equals - at
-    at = equals
+    let octet = input[at]!
+    while (octet !== EQUALS) {
+      out[to++] = octet
+      if (++at === end) break
+      octet = input[at]!
+    }
     if (at === end) break
     const after = softBreak(input, at + 1, last)
     if (after > 0) {
@@ -84,7 +85,7 @@ export const encodeQuotedPrintable: TransferCodecs['encodeQuotedPrintable'] = (i
   let to = 0
   while (at < stop) {
     const octet = input[at]!
-    if (octet === LF || (octet === CR && input[at + 1] === LF)) {
+    if (octet === LF || (octet === CR && at + 1 < end && input[at + 1] === LF)) {
       if (octet === CR) out[to++] = input[at++]!
       out[to++] = LF
       at++
@@ -92,6 +93,12 @@ export const encodeQuotedPrintable: TransferCodecs['encodeQuotedPrintable'] = (i
       continue
     }
     const kind = KIND[octet]!
+    if (kind === LITERAL && col < WIDTH - 1) {
+      out[to++] = octet
+      at++
+      col++
+      continue
+    }
     const endsLine = isLineEnd(input, at + 1, end)
     const softAfter = kind === BLANK && endsLine && at + 1 < end
     const escaped = kind === OTHER || (kind === BLANK && at + 1 === end)

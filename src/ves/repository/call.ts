@@ -9,6 +9,7 @@ import type { Settings } from './settings.ts'
 import type { StoreKind } from './store/migrations.ts'
 import type { Db } from './store/schema.ts'
 import type { Tokens } from './tokens.ts'
+import type { Views } from './views/views.ts'
 
 export type Caller =
   | { readonly kind: 'nobody' }
@@ -53,6 +54,7 @@ export interface Call {
   /** Mails that one peer may cause. */
   readonly mailPeers: RateLimit
   readonly metrics: Metrics
+  readonly views: Views
   readonly notes: AuditNote[]
   /** Done when the transaction is over and its connection free: sealing takes milliseconds for some keys. */
   readonly afterwards: (() => void | Promise<void>)[]

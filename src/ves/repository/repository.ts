@@ -23,7 +23,10 @@ import { appendAudit } from './store/audit.ts'
 import type { Db } from './store/schema.ts'
 import type { Store } from './store/store.ts'
 import { Tokens } from './tokens.ts'
+import { viewEntriesOfKey, viewItems } from './views/items.ts'
 import type { View } from './views/keys.ts'
+import { viewUsers } from './views/users.ts'
+import type { Views } from './views/views.ts'
 
 export interface RepositoryOptions {
   readonly store: Store
@@ -39,6 +42,7 @@ export interface RepositoryOptions {
 }
 
 const PREFIX = '/v1/'
+const VIEWS: Views = { items: viewItems, entriesOfKey: viewEntriesOfKey, users: viewUsers }
 const NOBODY: Caller = { kind: 'nobody' }
 /** Rows that one answer may be made of. */
 const MAX_ROWS = 30_000
@@ -142,6 +146,7 @@ export class Repository {
       mailer: this.#options.mailer ?? null,
       mailPeers: this.#mailPeers,
       metrics: this.metrics,
+      views: VIEWS,
       nowMs,
       settings,
       tokens,

@@ -9,8 +9,7 @@ import { insertUser, updateUser, userByEmail, userById } from '../store/users.ts
 import { hashToken } from '../tokens.ts'
 import type { View } from '../views/keys.ts'
 import { viewUser } from '../views/users.ts'
-import type { Refs } from './entries.ts'
-import { createOwnKey } from './key-create.ts'
+import { createOwnKey, newRefs } from './key-create.ts'
 
 export interface AccountBody {
   readonly email: string | null
@@ -58,7 +57,7 @@ export async function createAccount(call: Call, body: AccountBody, fields: Field
     })
   }
   const actor = { userId: user.id, email }
-  const refs: Refs = { root: null, keys: [] }
+  const refs = newRefs()
   for (const key of body.vaultKeys) refs.keys.push(await createOwnKey(call, actor, key, key.type!, refs))
   note(call, 'account.create', `user:${user.id}`, refs.keys, user.id)
   return viewUser(call, (await userById(call.db, user.id))!, fields ?? ANSWER)

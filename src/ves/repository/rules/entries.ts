@@ -16,7 +16,6 @@ import { keysByIds, removeKey, tempKeysNamed, workingKeyNamed } from '../store/k
 import type { KeyRow } from '../store/schema.ts'
 import { maySee } from '../views/keys.ts'
 import { isItemWriter } from './item-access.ts'
-import { createKey } from './key-create.ts'
 import type { Actor, Name } from './names.ts'
 
 /** What `$ref` may name: objects of this very request that got their ids on the way. */
@@ -25,6 +24,8 @@ export interface Refs {
   root: { readonly kind: 'key' | 'item'; readonly id: number } | null
   /** `#/vaultKeys/N` */
   readonly keys: number[]
+  /** Makes a key that an entry brings along (key-create.ts; handed in, for it needs entries itself). */
+  readonly createKey: (call: Call, actor: Actor, body: KeyBody, refs: Refs) => Promise<number>
 }
 
 /**
@@ -89,7 +90,7 @@ async function resolveKey(
     if (op === 'delete' || op === 'ignore') return body.id
     throw notFound('vaultKey')
   }
-  if (body.publicKey !== null) return createKey(call, actor, body, refs)
+  if (body.publicKey !== null) return refs.createKey(call, actor, body, refs)
   for (const name of body.externals ?? []) {
     const row = await keyNamed(call, name)
     if (row !== null) return row.id

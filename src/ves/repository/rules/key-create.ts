@@ -17,6 +17,11 @@ const OWN_TYPES: readonly KeyType[] = ['secondary', 'pending', 'shadow', 'recove
 const MIN_RSA_BITS = 2048
 const MAX_RSA_BITS = 8192
 
+/** For a request whose body stands for `root`, or for something that has no id yet. */
+export function newRefs(root: Refs['root'] = null): Refs {
+  return { root, keys: [], createKey }
+}
+
 /** @returns the new key's id @throws GatewayError */
 export async function createKey(call: Call, actor: Actor, body: KeyBody, refs: Refs): Promise<number> {
   if (body.type === null) throw invalid('vaultKey: type expected')
@@ -52,7 +57,7 @@ export async function createOwnKey(
     { type, algo, publicKey, privateKey, userId, creatorId: userId, appUrl: body.appUrl },
     call.nowMs,
   )
-  const own = { root: refs.root ?? { kind: 'key' as const, id }, keys: refs.keys }
+  const own = { ...refs, root: refs.root ?? { kind: 'key' as const, id } }
   await insertKeyExternals(call.db, id, names, true)
   await addPasswordItem(call, actor, id, body.vaultItems ?? [], own)
   note(call, 'key.create', `key:${id}`, [id], userId)
@@ -78,7 +83,7 @@ async function createTempKey(call: Call, actor: Actor, body: KeyBody, refs: Refs
     { type: 'temp', algo, publicKey, privateKey, userId: user.id, creatorId: actor.userId, appUrl: body.appUrl },
     call.nowMs,
   )
-  const own = { root: refs.root ?? { kind: 'key' as const, id }, keys: refs.keys }
+  const own = { ...refs, root: refs.root ?? { kind: 'key' as const, id } }
   await insertKeyExternals(call.db, id, body.externals ?? [], false)
   await addPasswordItem(call, actor, id, body.vaultItems ?? [], own)
   for (const entry of body.vaultEntries ?? []) {

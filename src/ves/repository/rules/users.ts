@@ -9,6 +9,7 @@ import { updateUser, userByEmail, userById } from '../store/users.ts'
 import { isOwner, type View } from '../views/keys.ts'
 import { viewSession, viewUser } from '../views/users.ts'
 import { addEntriesToOwnKey } from './entries.ts'
+import { newRefs } from './key-create.ts'
 import { needWriter } from './vault-keys.ts'
 
 export async function getUser(call: Call, id: number, fields: Fields | null): Promise<View> {
@@ -36,7 +37,7 @@ export async function postUser(call: Call, body: UserBody, fields: Fields | null
     if (key.op === 'ignore') continue
     const row = key.id === null ? null : await keyById(call.db, key.id)
     if (row === null || !isOwner(call, row) || row.type === 'deleted') throw notFound('vaultKey')
-    await addEntriesToOwnKey(call, session, row.id, key.vaultEntries ?? [], { root: null, keys: [] })
+    await addEntriesToOwnKey(call, session, row.id, key.vaultEntries ?? [], newRefs())
   }
   const change: Parameters<typeof updateUser>[2] = {}
   if (body.firstName !== null) change.first_name = body.firstName

@@ -19,6 +19,7 @@ import { accessible, viewFiles, viewItem, viewItems } from '../views/items.ts'
 import { isOwnerOrMaker, type View } from '../views/keys.ts'
 import { applyEntries } from './entries.ts'
 import { isItemWriter } from './item-access.ts'
+import { newRefs } from './key-create.ts'
 import { checkItemName, type Name } from './names.ts'
 import { needWriter } from './vault-keys.ts'
 
@@ -144,7 +145,7 @@ async function createItem(call: Call, session: SessionCaller, body: ItemBody, fi
     call.nowMs,
   )
   await insertItemExternals(call.db, id, names)
-  const refs = { root: { kind: 'item' as const, id }, keys: [] }
+  const refs = newRefs({ kind: 'item', id })
   const keys = await applyEntries(call, session, { id, isNew: true }, body.vaultEntries ?? [], 'exactly', refs)
   note(call, 'item.create', `item:${id}`, keys)
   return fields === null ? { id } : viewItem(call, (await itemById(call.db, id))!, fields)
@@ -174,7 +175,7 @@ async function mergeItem(
   }
   if (body.meta !== undefined) checkMeta(item.type, body.meta)
   await changeItem(call, item, body)
-  const refs = { root: { kind: 'item' as const, id: item.id }, keys: [] }
+  const refs = newRefs({ kind: 'item', id: item.id })
   const keys = await applyEntries(call, session, { id: item.id, isNew: false }, body.vaultEntries ?? [], 'merge', refs)
   if (keys.length > 0) note(call, 'item.share', `item:${item.id}`, keys)
 }
@@ -187,7 +188,7 @@ async function replaceItem(call: Call, session: SessionCaller, item: ItemRow, bo
   const meta = body.meta === undefined && item.meta !== null ? (JSON.parse(item.meta) as ItemBody['meta']) : body.meta
   checkMeta(type, meta ?? null)
   await changeItem(call, item, { ...body, type })
-  const refs = { root: { kind: 'item' as const, id: item.id }, keys: [] }
+  const refs = newRefs({ kind: 'item', id: item.id })
   const keys = await applyEntries(
     call,
     session,

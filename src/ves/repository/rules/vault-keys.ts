@@ -10,7 +10,7 @@ import { entriesMissingOn } from '../store/rotation.ts'
 import type { KeyRow } from '../store/schema.ts'
 import { isOwner, isOwnerOrMaker, maySee, type View, viewKey } from '../views/keys.ts'
 import { addEntriesToOwnKey, applyEntries, keyNamed, type Refs } from './entries.ts'
-import { createKey } from './key-create.ts'
+import { createKey, newRefs } from './key-create.ts'
 
 export async function getVaultKey(call: Call, id: number, fields: Fields | null): Promise<View> {
   const key = await keyById(call.db, id)
@@ -24,7 +24,7 @@ export async function postVaultKey(call: Call, body: KeyBody, fields: Fields | n
   if (body.op === 'ignore') throw invalid('$op: nothing to ignore here')
   if (body.id === null) {
     if (body.op === 'delete') throw invalid('vaultKey: id expected')
-    const id = await createKey(call, session, body, { root: null, keys: [] })
+    const id = await createKey(call, session, body, newRefs())
     return fields === null ? { id } : viewKey(call, (await keyById(call.db, id))!, fields)
   }
   if (body.op === 'create') throw denied('this key exists')
@@ -73,7 +73,7 @@ async function changeKey(
   body: KeyBody,
   fields: Fields | null,
 ): Promise<View> {
-  const refs: Refs = { root: { kind: 'key', id: key.id }, keys: [] }
+  const refs = newRefs({ kind: 'key', id: key.id })
   if (body.publicKey !== null || body.privateKey !== null || (body.algo !== null && body.algo !== key.algo)) {
     throw denied('a key is not changed but replaced')
   }

@@ -11,8 +11,6 @@ import { entriesOfKey, passwordItemsOfKeys } from '../store/items.ts'
 import { externalsOfKeys } from '../store/keys.ts'
 import type { KeyExternalRow, KeyRow, KeyType } from '../store/schema.ts'
 import { userById, usersByIds } from '../store/users.ts'
-import { viewEntriesOfKey, viewItems } from './items.ts'
-import { viewUsers } from './users.ts'
 
 export type View = Record<string, Json | undefined>
 
@@ -119,7 +117,7 @@ export function viewExternals(
 
 async function viewUserMap(call: Call, ids: readonly number[], fields: Fields | null): Promise<Map<number, View>> {
   const users = [...(await usersByIds(call.db, ids)).values()]
-  const views = await viewUsers(call, users, fields)
+  const views = await call.views.users(call, users, fields)
   return new Map(users.map((user, n) => [user.id, views[n]!]))
 }
 
@@ -135,7 +133,7 @@ async function addPasswordItems(
     call.db,
     mine.map((row) => row.id),
   )
-  const itemViews = await viewItems(call, items, fields)
+  const itemViews = await call.views.items(call, items, fields)
   rows.forEach((row, n) => {
     if (!isOwnerOrMaker(call, row)) return
     views[n]!.vaultItems = itemViews.filter((_, at) => items[at]!.key_id === row.id)
@@ -152,7 +150,7 @@ async function addEntries(call: Call, rows: readonly KeyRow[], views: View[], fi
       limit: field.range === null ? MAX_ENTRIES : Math.min(field.range.limit, MAX_PAGE),
       unmovedOfUser: row.type === 'temp' ? row.user_id : null,
     })
-    views[n]!.vaultEntries = await viewEntriesOfKey(call, entries, field.fields)
+    views[n]!.vaultEntries = await call.views.entriesOfKey(call, entries, field.fields)
   }
 }
 

@@ -35,7 +35,10 @@ export type MimeEvent =
   /** A part is over; innermost first, before the delimiter that ended it. */
   | { readonly on: 'end'; readonly part: 'leaf' | 'multipart' | 'message' }
   /** In place of `headers`: a delimiter, or the end, follows at once. There is no part here, nor an `end` of one. */
-  | { readonly on: 'no-part' }
+  | {
+      readonly on: 'no-part' /** False where the input ends with the delimiter before it, without a line end. */
+      readonly lineEnded: boolean
+    }
   | { readonly on: 'finished' }
 
 type Frame = { readonly part: 'multipart'; readonly boundary: string; closed: boolean } | { readonly part: 'message' }
@@ -215,7 +218,7 @@ export class MimeReader {
     if (nothing) {
       this.#atLineStart = true
       this.#state = 'text'
-      return { on: 'no-part' }
+      return { on: 'no-part', lineEnded: true }
     }
     this.#state = 'enter'
     return { on: 'headers', block }
@@ -334,7 +337,7 @@ export class MimeReader {
       if (octets === 0) {
         this.#state = 'text'
         this.#atLineStart = false
-        return this.#closing ? 'again' : { on: 'no-part' }
+        return this.#closing ? 'again' : { on: 'no-part', lineEnded: false }
       }
     } else if (octets > 0 && bytes[octets - 1] === CR) octets--
     if (octets > 0) return { on: 'text', bytes: this.#window.take(octets) }

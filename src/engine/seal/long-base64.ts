@@ -59,9 +59,10 @@ export class LongBase64 {
 
   /**
    * @param sealedOctets of the sealed body's text
+   * @param sealedTail its last octets: the padding tells the ciphertext's length, and so what was decoded, to the octet
    * @returns line ends to add to the sealed body; `deviates` = the text will not come back as it was
    */
-  end(sealedOctets: number): { readonly count: number; readonly deviates: boolean } {
+  end(sealedOctets: number, sealedTail: Buffer): { readonly count: number; readonly deviates: boolean } {
     const unit = this.#separator.length === 0 ? '\r\n' : this.layout.separator
     const tail = this.#tail.toString('latin1')
     let count = 0
@@ -85,12 +86,18 @@ export class LongBase64 {
       characters % 4 === 0 &&
       this.#irregularAt >= text &&
       laidOutOctets(this.layout, decoded) === text &&
-      sealedTextOctets(decoded) === sealedOctets
+      sealedTextOctets(decoded) === sealedOctets &&
+      sealedPadding(decoded) === sealedTail.toString('latin1').split('=').length - 1
     return { count, deviates: !this.#regular }
   }
 }
 
 const TAIL_OCTETS = 1024
+
+/** `=` at the end of a sealed body's text. */
+function sealedPadding(plainOctets: number): number {
+  return (3 - (sealedStreamOctets(plainOctets) % 3)) % 3
+}
 
 /** Octets of a sealed body's text, the last line end with it. */
 function sealedTextOctets(plainOctets: number): number {

@@ -185,16 +185,11 @@ function restore(fields: Kept[], place: number, exact: Exactness): Buffer[] {
   const out: Buffer[] = []
   for (let i = 0; i <= fields.length; i++) {
     out.push(...(inserted.get(i) ?? []))
-    if (i === place && exact.lastHeaderOpen && out.length > 0) out.push(withoutLineEnd(out.pop()!))
     const field = fields[i]
-    if (field !== undefined) out.push(Buffer.concat([field.bytes, Buffer.from(field.eol, 'latin1')]))
+    if (field === undefined) break
+    // One that was put back has its line end, or none, in itself.
+    const isOpen = exact.lastHeaderOpen && i === place - 1 && !inserted.has(place)
+    out.push(isOpen ? field.bytes : Buffer.concat([field.bytes, Buffer.from(field.eol, 'latin1')]))
   }
   return out
-}
-
-function withoutLineEnd(bytes: Buffer): Buffer {
-  let end = bytes.length
-  if (bytes[end - 1] === 0x0a) end--
-  if (end < bytes.length && bytes[end - 1] === 0x0d) end--
-  return bytes.subarray(0, end)
 }

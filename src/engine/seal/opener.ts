@@ -97,6 +97,8 @@ export class Opener implements Transform {
   #pending: { readonly eol: string; readonly bytes: Buffer[] } | null = null
   /** The next delimiter given out had no line end before it. */
   #bareDelimiter = false
+  /** What may still be given out; behind it there is padding. */
+  #octetsLeft = Number.POSITIVE_INFINITY
   /** Of the header read last. */
   #partNumber = 0
 
@@ -146,12 +148,18 @@ export class Opener implements Transform {
   #step(): TransformAction[] {
     if (this.#phase === 'header') this.#readRoot()
     if (this.#phase === 'run') this.#run()
-    for (const bytes of this.#output.take()) this.#asking.push({ do: 'write', bytes })
+    for (const bytes of this.#output.take()) this.#give(bytes)
     if (this.#phase === 'finishing' && this.#bodies.size === 0) {
       this.#phase = 'done'
       this.#asking.push({ do: 'done' })
     }
     return this.#asking.takeActions()
+  }
+
+  #give(bytes: Buffer): void {
+    const kept = bytes.subarray(0, this.#octetsLeft)
+    this.#octetsLeft -= kept.length
+    if (kept.length > 0) this.#asking.push({ do: 'write', bytes: kept })
   }
 
   // ── the root's header, and the key ──
@@ -187,6 +195,8 @@ export class Opener implements Transform {
     this.#rootBlock = null
     this.#isExact = opened.isExact
     this.#declared = opened.exact.sizes
+    const body = this.#declared?.body.octets ?? null
+    if (opened.exact.padded && body !== null) this.#octetsLeft = opened.bytes.length + body
     this.#output.write(opened.bytes)
     this.#ledger.start()
     this.#phase = 'run'

@@ -200,7 +200,9 @@ class Drafting {
   }
 
   #eolOf(field: HeaderField): Eol {
-    return field.eol === '' ? this.#eol : field.eol
+    if (field.eol !== '') return field.eol
+    // A CR at the very end would become half of a line end.
+    return field.bytes[field.bytes.length - 1] === 0x0d ? '\r\n' : this.#eol
   }
 
   #line(text: string, field: HeaderField): void {
@@ -227,7 +229,7 @@ class Drafting {
   }
 
   #restore(field: HeaderField): void {
-    this.#inserted.push({ at: this.#kept.length, bytes: withEol(field, this.#eolOf(field)) })
+    this.#inserted.push({ at: this.#kept.length, bytes: withEol(field, field.eol) })
   }
 
   #writeMadeId(root: RootSealing): void {

@@ -30,6 +30,8 @@ export interface SealLeafParts {
 }
 
 const FEEDBACK_OCTETS = 16
+/** Of the sealed text: the padding and line end of its last line. */
+const TAIL_OCTETS = 4
 const CRLF = Buffer.from('\r\n', 'latin1')
 
 export class SealLeaf {
@@ -132,8 +134,10 @@ export class SealLeaf {
     begin(about, this.#isRaw)
     const open = ledger.open
     const slot = output.reserve()
+    let tail = Buffer.alloc(0)
     const write = (bytes: Buffer) => {
       slot.write(bytes)
+      if (this.#long !== null) tail = Buffer.concat([tail, bytes.subarray(-TAIL_OCTETS)]).subarray(-TAIL_OCTETS)
       this.entry.sealedOctets += bytes.length
       for (const each of open) each.sealedOctets += bytes.length
     }
@@ -142,7 +146,7 @@ export class SealLeaf {
       write,
       end: () => {
         if (this.#long !== null) {
-          const lineEnds = this.#long.end(this.entry.sealedOctets)
+          const lineEnds = this.#long.end(this.entry.sealedOctets, tail)
           for (let i = 0; i < lineEnds.count; i++) write(CRLF)
           if (lineEnds.deviates) this.#deviates = true
         }

@@ -108,8 +108,10 @@ export class Sealer implements Transform {
   /** Leaves whose output is not complete. */
   readonly #bodies = new Set<SealLeaf>()
   #leafInjected: string | null = null
-  /** Octets written since the part's header: an empty nested message has no line end of its own. */
-  #sinceEnter = 0
+  /** What was read last is a delimiter, or the headers of a nested message, and no part behind it. */
+  #noPart: Extract<MimeEvent, { on: 'no-part' }> | null = null
+  /** The message ends with a line end that is none of its own. */
+  #endsOpen = false
   /** Sealed parts that end with a line end which a delimiter without one of its own would take. */
   #justEnded: LedgerEntry[] = []
 
@@ -225,6 +227,7 @@ export class Sealer implements Transform {
 
   #event(event: Exclude<MimeEvent, { on: 'finished' }>): void {
     if (event.on !== 'end' && event.on !== 'delimiter') this.#justEnded = []
+    if (event.on !== 'end') this.#noPart = event.on === 'no-part' ? event : null
     switch (event.on) {
       case 'headers': {
         const top = this.#containers.at(-1)
@@ -256,7 +259,6 @@ export class Sealer implements Transform {
 
   #write(bytes: Buffer): void {
     this.#ledger.countSealed(bytes.length)
-    this.#sinceEnter += bytes.length
     this.#output.write(bytes)
   }
 
@@ -299,7 +301,6 @@ export class Sealer implements Transform {
       this.#ledger.enter(entry)
       this.#containers.push({ encapsulation, kind: 'message', alternative: false, injected, entry })
       this.#reader.enter({ kind: 'message' })
-      this.#sinceEnter = 0
     } else {
       const { boundary, alternative } = judged
       this.#containers.push({ encapsulation, kind: 'multipart', alternative, injected: null, entry: null })
@@ -371,7 +372,7 @@ export class Sealer implements Transform {
       this.#leaf = null
       leaf.end(this.#reader.delimiterIsBare)
       if (this.#leafInjected === null) this.#justEnded.push(leaf.entry)
-      else this.#closeInjected(this.#leafInjected, false)
+      else this.#closeInjected(this.#leafInjected)
       return
     }
     const container = this.#containers.pop()!
@@ -379,13 +380,18 @@ export class Sealer implements Transform {
     this.#ledger.leave()
     if (container.injected === null) this.#justEnded.push(container.entry!)
     else {
-      this.#closeInjected(container.injected, this.#sinceEnter === 0)
+      this.#closeInjected(container.injected)
       this.#justEnded = []
     }
   }
 
-  /** @param atLineStart nothing stands between the injected part's blank line and its end */
-  #closeInjected(boundary: string, atLineStart: boolean): void {
+  /**
+   * Where no part begins, there is no line end to give to the delimiter: it would be read as a part's blank line. And a
+   * delimiter at the very end of the input gets one here that opening has to cut off.
+   */
+  #closeInjected(boundary: string): void {
+    const atLineStart = this.#noPart?.lineEnded === true
+    if (this.#noPart?.lineEnded === false) this.#endsOpen = true
     const delimiter = Buffer.from(`--${boundary}\r\n`, 'latin1')
     this.#writeBanners(atLineStart ? delimiter : Buffer.concat([CRLF, delimiter]))
     const first = this.#banners.length === 0 && atLineStart ? '' : '\r\n'
@@ -396,9 +402,13 @@ export class Sealer implements Transform {
   #finish(): void {
     if (this.#rootWritten || this.#bodies.size > 0) return
     this.#rootWritten = true
-    if (this.#rootWaits === null) return
+    if (this.#rootWaits === null) {
+      if (this.#endsOpen) this.#deviations++
+      return
+    }
     const { slot, draft, about } = this.#rootWaits
-    slot.write(finishHeaders(draft, { ...about, sizes: this.#ledger.sizes() }, this.#key!))
+    const rest = { sizes: this.#ledger.sizes(), padded: this.#endsOpen }
+    slot.write(finishHeaders(draft, { ...about, ...rest }, this.#key!))
     slot.close()
     this.#rootWaits = null
   }

@@ -53,9 +53,12 @@ export function sealerFor({ options = {} }: SealCase = {}): Sealer {
   })
 }
 
+export function sealAnswer(answer: Partial<SealKeyAnswer> = {}): SealKeyAnswer {
+  return { key: KEY, uri: 'ves://vesmail/x', xchg: null, verify: null, ...answer }
+}
+
 export function seal(message: Buffer, how: SealCase = {}): Buffer {
-  const answer: SealKeyAnswer = { key: KEY, uri: 'ves://vesmail/x', xchg: null, verify: null, ...how.answer }
-  return through(sealerFor(how), (how.chunks ?? whole)(message), answer)
+  return through(sealerFor(how), (how.chunks ?? whole)(message), sealAnswer(how.answer))
 }
 
 export function open(

@@ -1,0 +1,62 @@
+/**
+ * `npm run fuzz -- [TARGET] --seconds N [--seed S] [--json OUT]`: cases from a seed, one after the other, until the time
+ * is up. A failing case is run again alone with `--seed S --seconds 0`. Exit 0 only if none failed.
+ */
+import { randomInt } from 'node:crypto'
+import { writeFileSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { parseArgs } from 'node:util'
+import { diceOf } from '../test/engine/seal/generate.ts'
+import { MAIL_TARGETS } from './fuzz/mail.ts'
+import type { FuzzTarget } from './fuzz/target.ts'
+
+const TARGETS: readonly FuzzTarget[] = [...MAIL_TARGETS]
+
+interface Failure {
+  readonly target: string
+  readonly seed: number
+  readonly detail: string
+}
+
+const MAX_FAILURES = 20
+const MIB = 1 << 20
+/** Resident memory after the first cases, and what it may grow by: cases are small, so this is a leak. */
+const MAX_GROWTH_MIB = 256
+const SETTLED_CASES = 2000
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { seconds: { type: 'string', default: '10' }, seed: { type: 'string' }, json: { type: 'string' } },
+})
+const chosen = positionals.length === 0 ? TARGETS : TARGETS.filter(({ name }) => positionals.includes(name))
+if (chosen.length === 0) {
+  console.error(`unknown target; one of: ${TARGETS.map(({ name }) => name).join(', ')}`)
+  process.exit(2)
+}
+const first = values.seed === undefined ? randomInt(2 ** 31) : Number(values.seed)
+const end = Date.now() + Number(values.seconds) * 1000
+const failures: Failure[] = []
+let cases = 0
+let settledMib = 0
+console.log(`seed ${first}; targets ${chosen.map(({ name }) => name).join(', ')}`)
+for (let seed = first; ; seed++) {
+  for (const target of chosen) {
+    try {
+      target.run(diceOf(seed), seed)
+    } catch (error) {
+      failures.push({ target: target.name, seed, detail: error instanceof Error ? error.message : String(error) })
+      console.log(`failed: ${target.name} --seed ${seed} --seconds 0: ${failures.at(-1)?.detail}`)
+    }
+    cases++
+  }
+  if (Math.floor(cases / chosen.length) === SETTLED_CASES) settledMib = process.memoryUsage.rss() / MIB
+  if (Date.now() >= end || failures.length >= MAX_FAILURES) break
+}
+const grownMib = settledMib === 0 ? 0 : process.memoryUsage.rss() / MIB - settledMib
+if (grownMib > MAX_GROWTH_MIB) {
+  failures.push({ target: 'memory', seed: first, detail: `grew by ${grownMib.toFixed(0)} MiB` })
+}
+console.log(`${cases} cases, ${failures.length} failures, memory grew by ${Math.max(0, grownMib).toFixed(0)} MiB`)
+const from = process.env.INIT_CWD ?? process.cwd()
+if (values.json !== undefined) writeFileSync(resolve(from, values.json), JSON.stringify({ cases, failures }))
+process.exitCode = failures.length > 0 ? 1 : 0

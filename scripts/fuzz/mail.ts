@@ -1,0 +1,176 @@
+/**
+ * Fuzz targets of the mail transform: generated MIME trees and mutated real messages, sealed and opened.
+ * Rule: a result or a GatewayError, the same in one piece and in pieces, and what was sealed comes back.
+ */
+import { readdirSync, readFileSync } from 'node:fs'
+import { GatewayError } from '../../src/base/errors.ts'
+import { MAX_HEADER_OCTETS } from '../../src/engine/mime/limits.ts'
+import { MimeReader, type PartKind } from '../../src/engine/mime/reader.ts'
+import { Opener } from '../../src/engine/seal/opener.ts'
+import { type Dice, generateMessage, mutate } from '../../test/engine/seal/generate.ts'
+import { plainOpen } from '../../test/engine/seal/plain-reader.ts'
+import {
+  KEY,
+  open,
+  piecesOf,
+  randomPieces,
+  seal,
+  sealAnswer,
+  sealerFor,
+  through,
+  whole,
+} from '../../test/engine/seal/through.ts'
+import type { FuzzTarget } from './target.ts'
+
+const FIXTURES = new URL('../../test/engine/seal/fixtures/', import.meta.url)
+const MAX_FIXTURE_OCTETS = 16 * 1024
+
+let fixtures: Buffer[] | null = null
+
+function realMessages(): readonly Buffer[] {
+  fixtures ??= readdirSync(FIXTURES, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && entry.name.endsWith('.eml'))
+    .map((entry) => readFileSync(`${entry.parentPath}/${entry.name}`))
+    .filter((bytes) => bytes.length <= MAX_FIXTURE_OCTETS)
+  return fixtures
+}
+
+/** Half of them grown, half of them real and made worse. */
+function anyMessage(dice: Dice): Buffer {
+  const real = realMessages()
+  const message = dice.oneIn(2) && real.length > 0 ? mutate(dice.pick(real), dice) : generateMessage(dice)
+  return dice.oneIn(3) ? mutate(message, dice) : message
+}
+
+const cut = (dice: Dice, seed: number) => (dice.oneIn(20) ? piecesOf(1 + dice.below(3)) : randomPieces(String(seed)))
+
+export const MAIL_TARGETS: readonly FuzzTarget[] = [
+  {
+    name: 'roundtrip',
+    run(dice, seed) {
+      const message = anyMessage(dice)
+      const sealed = seal(message)
+      same('sealed in pieces', seal(message, { chunks: cut(dice, seed) }), sealed)
+      same('opened', open(sealed), message)
+      same('opened in pieces', open(sealed, KEY, cut(dice, seed)), message)
+      plainOpen(sealed, KEY.keyString)
+    },
+  },
+  {
+    // More than the buffer takes: what the sealer does not report as a deviation has to be exact.
+    name: 'long',
+    run(dice, seed) {
+      const message = anyMessage(dice)
+      const how = { options: { settings: { maxbufOctets: 1 + dice.below(1500) } } }
+      const sealer = sealerFor(how)
+      const sealed = through(sealer, whole(message), sealAnswer())
+      same('sealed in pieces', seal(message, { ...how, chunks: cut(dice, seed) }), sealed)
+      const opened = open(sealed)
+      same('opened in pieces', open(sealed, KEY, cut(dice, seed)), opened)
+      if (sealer.facts.layoutDeviations === 0) same('opened', opened, message)
+    },
+  },
+  {
+    name: 'tamper',
+    run(dice, seed) {
+      const sealed = mutate(seal(anyMessage(dice)), dice)
+      const outcome = outcomeOf(() => open(sealed))
+      same(
+        'outcome in pieces',
+        outcomeOf(() => open(sealed, KEY, cut(dice, seed))),
+        outcome,
+      )
+    },
+  },
+  {
+    // Headers that say they are sealed, and are not.
+    name: 'open',
+    run(dice, seed) {
+      const message = Buffer.concat([Buffer.from('X-VESmail-ID: <a@b>\r\n'), anyMessage(dice)])
+      const outcome = outcomeOf(() => through(new Opener({ maxbufOctets: 1000 }), whole(message), { key: KEY }))
+      same(
+        'outcome in pieces',
+        outcomeOf(() => open(message, KEY, cut(dice, seed))),
+        outcome,
+      )
+    },
+  },
+  {
+    name: 'mime-reader',
+    run(dice, seed) {
+      const message = anyMessage(dice)
+      const kinds = dice.below(1 << 16)
+      const { trace, joined } = eventsOf(message, whole, kinds)
+      same('events in pieces', eventsOf(message, cut(dice, seed), kinds).trace, trace)
+      same('events joined', joined, message)
+    },
+  },
+]
+
+function same(what: string, actual: Buffer, expected: Buffer): void {
+  if (actual.equals(expected)) return
+  let at = 0
+  while (actual[at] === expected[at]) at++
+  const around = (bytes: Buffer) => JSON.stringify(bytes.toString('latin1', Math.max(0, at - 40), at + 40))
+  throw new Error(`${what}: differs at ${at}: ${around(actual)} instead of ${around(expected)}`)
+}
+
+/** The octets, or the code of a typed error. Anything else is a finding. */
+function outcomeOf(run: () => Buffer): Buffer {
+  try {
+    return run()
+  } catch (error) {
+    if (error instanceof GatewayError) return Buffer.from(`error ${error.code}`)
+    throw error
+  }
+}
+
+interface Events {
+  /** Names and octets. */
+  readonly trace: Buffer
+  /** Octets alone. */
+  readonly joined: Buffer
+}
+
+function eventsOf(message: Buffer, chunks: (bytes: Buffer) => Iterable<Buffer>, kinds: number): Events {
+  const reader = new MimeReader(MAX_HEADER_OCTETS)
+  const trace: Buffer[] = []
+  const joined: Buffer[] = []
+  const put = (bytes: Buffer) => {
+    trace.push(bytes)
+    joined.push(bytes)
+  }
+  let last = ''
+  const mark = (name: string) => {
+    if (last !== name || name === 'headers') trace.push(Buffer.from(`\0${name}\0`))
+    last = name
+  }
+  let part = 0
+  const drain = () => {
+    for (let event = reader.next(); event !== null; event = reader.next()) {
+      mark(event.on === 'end' ? `end${event.part}` : event.on.replace('-', ''))
+      if (event.on === 'headers') {
+        put(event.block.bytes)
+        reader.enter(kindOf(kinds, part++, reader))
+      } else if (event.on === 'body' || event.on === 'text') put(event.bytes)
+      else if (event.on === 'delimiter') {
+        put(Buffer.from(event.eol, 'latin1'))
+        put(event.line)
+      }
+    }
+  }
+  for (const chunk of chunks(message)) {
+    reader.push(chunk)
+    drain()
+  }
+  reader.end()
+  drain()
+  return { trace: Buffer.concat(trace), joined: Buffer.concat(joined) }
+}
+
+function kindOf(kinds: number, part: number, reader: MimeReader): PartKind {
+  const choice = (kinds >> ((part * 2) % 16)) & 3
+  if (choice === 0 || reader.depth > 8) return { kind: 'leaf' }
+  if (choice === 1) return { kind: 'message' }
+  return { kind: 'multipart', boundary: choice === 2 ? 'b' : 'bb' }
+}

@@ -2,7 +2,7 @@
 import type { Service } from '../base/config/config-file.ts'
 import { GatewayError } from '../base/errors.ts'
 import { ImapSession } from '../engine/imap/imap-session.ts'
-import { Opener } from '../engine/seal/opener.ts'
+import { sealTransforms } from '../engine/imap/seal-transforms.ts'
 import { Sealer } from '../engine/seal/sealer.ts'
 import type { Session, SessionStart } from '../engine/session.ts'
 import type { MailSettings } from '../engine/settings.ts'
@@ -12,24 +12,21 @@ import type { Transform } from '../engine/transform.ts'
 export function sessionOf(service: Service, start: SessionStart): Session {
   switch (service) {
     case 'smtp':
-      return new SmtpSession(start, { makeSealer: (_, account) => sealer(start, account.settings, null) })
+      return new SmtpSession(start, { makeSealer: (_, account) => sealer(start, account.settings) })
     case 'imap':
-      return new ImapSession(start, (settings) => ({
-        opener: () => new Opener({ maxbufOctets: settings.maxbufOctets }),
-        sealer: (octets) => sealer(start, settings, octets),
-      }))
+      return new ImapSession(start, sealTransforms(start))
     case 'now':
       throw new GatewayError('INTERNAL', { reason: 'HTTP has no session' })
   }
 }
 
-/** @param appendOctets of a message that a client stores (APPEND); null: of one that it submits */
-function sealer(start: SessionStart, settings: MailSettings, appendOctets: number | null): Transform {
+/** Of submitted mail. */
+function sealer(start: SessionStart, settings: MailSettings): Transform {
   return new Sealer({
     random: start.random,
     idBase: `.VESmail@${start.host}`,
     settings,
-    totalOctets: appendOctets,
-    addedIdStays: appendOctets === null,
+    totalOctets: null,
+    addedIdStays: true,
   })
 }

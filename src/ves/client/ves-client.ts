@@ -231,14 +231,14 @@ export class VesClient {
       client: this,
       log: this.#log,
       nowMs: this.#nowMs,
-      user: { id: idAt(user), email: optionalText(user, 'email') ?? '' },
+      user: { id: idAt(user), email: optionalText(user, 'email') ?? addressIn(uri, this.domain) },
       vaultUri: printVesUri(uri),
       keyId: idAt(vaultKey),
       privateKey: unlocked.key,
       token: readToken(token),
       messageKeyCacheEntries: this.options.messageKeyCacheEntries ?? 1000,
     })
-    // Without a session a user's address is nobody's business; the vault's name need not be it.
+    // Without a session a user's address is nobody's business.
     if (session.user.email === '') await session.learnEmail()
     return session
   }
@@ -277,6 +277,13 @@ export class VesClient {
       throw error
     }
   }
+}
+
+/** In the session's domain a vault is named by its user's address, or that and a section (key-repository.md §1); '' = it is not. */
+function addressIn(uri: VesUri, domain: string): string {
+  if (uri.kind === 'primary') return uri.user
+  if (uri.kind !== 'vault' || uri.domain !== domain) return ''
+  return /^[^@!\s]+@[^@!\s]+/.exec(uri.externalId)?.[0] ?? ''
 }
 
 /** null = a name that no vault can have; telling so would be telling more than a wrong password does. */

@@ -55,7 +55,7 @@ export type FetchItem =
   | { readonly kind: 'attribute'; readonly text: string }
 
 /** Attributes that say nothing about content. Allow-list: an unknown item may be content under a new name. */
-const ATTRIBUTES: ReadonlySet<string> = new Set([
+export const ATTRIBUTES: ReadonlySet<string> = new Set([
   'UID',
   'FLAGS',
   'INTERNALDATE',
@@ -113,7 +113,15 @@ export function parseFetchItems(cursor: Cursor): FetchItem[] {
     items.push(parseItem(cursor))
   }
   if (items.length === 0) throw syntax(cursor.at)
-  return items
+  return items.filter((item, i) => items.findIndex((other) => isSameItem(item, other)) === i)
+}
+
+/** QUIRK: what is asked twice Dovecot answers once, but for BODY[…]. */
+function isSameItem(a: FetchItem, b: FetchItem): boolean {
+  if (a === b) return true
+  if (a.kind === 'section') return b.kind === 'section' && a.name !== 'BODY' && a.name === b.name
+  if (a.kind === 'attribute') return b.kind === 'attribute' && a.text === b.text
+  return a.kind === b.kind && a.kind !== 'binary' && a.kind !== 'binary-size'
 }
 
 function parseItem(cursor: Cursor): FetchItem {

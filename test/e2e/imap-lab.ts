@@ -24,6 +24,8 @@ export interface ImapLabOptions {
   /** Provider password by login name; accounts are `name@lab.test`. */
   readonly passwords: Readonly<Record<string, string>>
   readonly settings?: Partial<MailSettings>
+  /** Another lab's. */
+  readonly keys?: Map<string, MessageKey>
 }
 
 export interface ImapLab {
@@ -39,7 +41,7 @@ interface VectorKeys {
 }
 
 export async function imapLab(options: ImapLabOptions): Promise<ImapLab> {
-  const keys = new Map<string, MessageKey>()
+  const keys = options.keys ?? new Map<string, MessageKey>()
   const file = new URL('../vectors/vault-keys.json', import.meta.url)
   for (const { externalId, value } of (JSON.parse(readFileSync(file, 'utf8')) as VectorKeys).items) {
     keys.set(externalId, { algo: 'AES256GCM1K', keyString: Buffer.from(value, 'hex') })

@@ -5,7 +5,7 @@
  */
 import { GatewayError } from '../../base/errors.ts'
 import type { ClientCommand } from './command-reader.ts'
-import { stringAt } from './cursor.ts'
+import { Cursor, stringAt } from './cursor.ts'
 import { type FetchCommand, setsSeen } from './fetch-command.ts'
 import { printItem } from './fetch-items.ts'
 import type { MessageKind } from './mailbox.ts'
@@ -49,6 +49,8 @@ export class FetchWork implements Work {
   /** Text of the last tagged answer, behind the tag. */
   #final: Buffer = Buffer.from(' OK Fetch completed.\r\n')
   #failure: Buffer | GatewayError | null = null
+  /** The first of the answers is on its way to the client. */
+  #emitting = false
 
   constructor(host: WorkHost, fetch: FetchCommand, pass: (command: ClientCommand) => void) {
     this.#host = host
@@ -78,7 +80,16 @@ export class FetchWork implements Work {
     }
     const tag = this.#host.nextTag()
     this.#state = { in: 'learning', tag }
-    this.#host.toUpstream(`${tag} ${this.#verb} ${set.text} (UID ${MARK_FIELDS})${modifiers}\r\n`)
+    this.#host.toUpstream(
+      `${tag} ${this.#verb} ${set.text} (UID ${MARK_FIELDS}${this.#wantsSizes ? ' RFC822.SIZE' : ''})${modifiers}\r\n`,
+    )
+  }
+
+  /** Bodies are asked for: then a large sealed message must be known for one before it is read. */
+  get #wantsSizes(): boolean {
+    return this.#fetch.items.some(
+      (item) => item.kind === 'section' && (item.section.text === null || item.section.text === 'TEXT'),
+    )
   }
 
   literalSink(text: Buffer): LiteralSink | null {
@@ -141,7 +152,11 @@ export class FetchWork implements Work {
     if (uid !== null) this.#host.mailbox.learn(uid, sealed ? 'sealed' : 'plain')
     const number = this.#fetch.uid ? uid : answer.number
     if (number !== null) this.#found.push({ number, uid, sealed })
-    const rest = unasked(answer, bytes, (item) => item.name === 'BODY[' || item.name === 'UID')
+    const size = answer.items.find((item) => item.name === 'RFC822.SIZE')
+    if (sealed && uid !== null && size !== undefined) {
+      this.#host.mailbox.learnSealedSize(uid, new Cursor(bytes, size.value[0]).number())
+    }
+    const rest = unasked(answer, bytes, (item) => item === mark || item === size || item.name === 'UID')
     // With CHANGEDSINCE the server adds MODSEQ unasked; alone it is no news.
     const news = answer.items.some((item) => item.name === 'FLAGS')
     if (rest !== null && news) this.#host.toClient(rest)
@@ -222,9 +237,19 @@ export class FetchWork implements Work {
   #advance(): void {
     const state = this.#state
     if (state.in !== 'sealed') return
+    if (this.#emitting) return
     for (let first = state.answers[0]; first?.ready === true; first = state.answers[0]) {
-      state.answers.shift()
-      this.#failure ??= first.emit()
+      this.#emitting = true
+      let atOnce = true
+      first.emit((failure) => {
+        this.#emitting = false
+        state.answers.shift()
+        this.#failure ??= failure
+        if (!atOnce) this.#advance()
+      })
+      atOnce = false
+      // A large answer is under way; it goes on with what the server says.
+      if (this.#emitting) return
     }
     if (state.answers.length > 0) this.#fill()
     else this.#next()

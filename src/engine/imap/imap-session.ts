@@ -45,6 +45,8 @@ export class ImapSession implements Session {
   #pendingOut: Buffer | null = null
   #over = false
   #clientEnded = false
+  /** The provider's connection is gone; told once everything from it is read. */
+  #upstreamGone: { readonly error: GatewayError | null } | null = null
   #draining = false
   #armedAt = 0
   #armedFor = ''
@@ -98,6 +100,7 @@ export class ImapSession implements Session {
     if (this.#over) return []
     try {
       this.#take(event)
+      if (!this.#over) this.#pullUpstream()
       if (!this.#over) this.#pull()
       if (!this.#over) this.#afterStep()
     } catch (error) {
@@ -182,13 +185,19 @@ export class ImapSession implements Session {
   #fromUpstream(bytes: Buffer): void {
     this.#upstream.push(bytes)
     if (this.#relay?.busy === true) this.#rearm(false)
-    for (;;) {
+  }
+
+  /** Takes from the provider what can be taken now. */
+  #pullUpstream(): void {
+    while (!this.#over && this.#relay?.wantsUpstream !== false) {
       const piece = this.#upstream.next()
-      if (piece === null || this.#over) return
+      if (piece === null) break
       if (this.#relay !== null) this.#relay.upstream(piece)
       else if (piece.is === 'line') this.#preAuth.providerLine(piece.bytes)
       else throw new GatewayError('UPSTREAM_UNEXPECTED', { reason: 'literal before login' })
     }
+    if (this.#over || !this.#upstreamGone || this.#upstream.held > 0) return
+    this.#upstreamClosed()
   }
 
   #closed(side: Side, error: GatewayError | null): void {
@@ -198,6 +207,15 @@ export class ImapSession implements Session {
       else this.#close(error)
       return
     }
+    this.#upstreamGone = { error }
+    // What it sent before may still have to be read.
+    if (this.#relay === null || this.#relay.wantsUpstream) return
+    if (this.#upstream.held === 0) this.#upstreamClosed()
+  }
+
+  #upstreamClosed(): void {
+    const error = this.#upstreamGone?.error ?? null
+    this.#upstreamGone = null
     if (this.#relay === null) {
       this.#preAuth.providerClosed(error)
       return
@@ -214,6 +232,10 @@ export class ImapSession implements Session {
   }
 
   #afterStep(): void {
+    if (this.#relay?.broken === true) {
+      this.#close(new GatewayError('SEAL_BROKEN', { reason: 'answer cut short' }))
+      return
+    }
     const quiet = this.#relay === null ? !this.#preAuth.busy : this.#relay.quiet
     if (quiet && this.#clientEnded && !this.#over) this.#close('quit')
     else if (quiet && this.#draining && !this.#reader.partial) this.#bye(new GatewayError('SHUTDOWN'), 'drained')
@@ -244,7 +266,7 @@ export class ImapSession implements Session {
   }
 
   #bye(say: GatewayError, why: GatewayError | 'drained'): void {
-    this.#toClient(Buffer.from(`${byeLine(say)}\r\n`))
+    if (this.#relay?.streaming !== true) this.#toClient(Buffer.from(`${byeLine(say)}\r\n`))
     this.#close(why)
   }
 

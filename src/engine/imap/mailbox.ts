@@ -11,9 +11,13 @@ const SEALED = 2
 const PAGE_UIDS = 4096
 /** 4 MiB in all; some 16 million messages when UIDs are dense. */
 const MAX_PAGES = 4096
+/** Sizes below this need not be remembered: such messages are read whole anyway. */
+const LARGE_OCTETS = 64 * 1024
+const MAX_LARGE = 20_000
 
 export class Mailbox {
   readonly #pages = new Map<number, Uint8Array>()
+  readonly #large = new Map<number, number>()
   #uidValidity: number | null = null
 
   get uidValidity(): number | null {
@@ -23,7 +27,10 @@ export class Mailbox {
   /** @param value from the server. @returns true when it is another one than before: all UIDs mean other messages */
   setUidValidity(value: number): boolean {
     const changed = this.#uidValidity !== null && this.#uidValidity !== value
-    if (changed) this.#pages.clear()
+    if (changed) {
+      this.#pages.clear()
+      this.#large.clear()
+    }
     this.#uidValidity = value
     return changed
   }
@@ -51,6 +58,17 @@ export class Mailbox {
     const at = uid % PAGE_UIDS
     const shift = (at & 3) * 2
     page[at >> 2] = (page[at >> 2]! & ~(3 << shift)) | ((kind === 'plain' ? PLAIN : SEALED) << shift)
+  }
+
+  /** Octets of a sealed message as the server has it; 0 = not known, or not large. */
+  sealedSize(uid: number): number {
+    return this.#large.get(uid) ?? 0
+  }
+
+  learnSealedSize(uid: number, octets: number): void {
+    if (octets < LARGE_OCTETS) return
+    if (this.#large.size >= MAX_LARGE) this.#large.clear()
+    this.#large.set(uid, octets)
   }
 
   /** Are all UIDs of these ranges known, and plain? */

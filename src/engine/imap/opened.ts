@@ -1,101 +1,41 @@
 /**
- * A sealed message being opened, and the few last ones kept at hand: clients read large messages in ranges, each of
- * which would otherwise cost the whole message again. Bounded in octets.
+ * A sealed message being opened whole, and the few last ones kept at hand: clients read large messages in ranges, each of
+ * which would otherwise cost the whole message again. Bounded in octets: of a message beyond the limit the view is made,
+ * its content let go.
  */
-import { asGatewayError, GatewayError } from '../../base/errors.ts'
+import type { GatewayError } from '../../base/errors.ts'
 import type { Asking } from '../asking.ts'
-import type { Transform, TransformAction } from '../transform.ts'
+import type { Transform } from '../transform.ts'
+import { OpenRun } from './open-run.ts'
 import type { MessageView } from './view/message-view.ts'
 import { StructureScanner } from './view/scanner.ts'
-import { ServedOctets } from './view/served-octets.ts'
 
 export interface Opened {
-  /** As the server would serve the message in plain. */
-  readonly content: Buffer
+  /** As the server would serve the message in plain; null = too large to be held. */
+  readonly content: Buffer | null
   readonly view: MessageView
 }
 
-/** Feeds a transform, answers its questions, gathers what it writes. */
-export class Opening {
-  readonly #transform: Transform
-  readonly #out: Asking
-  readonly #limitOctets: number
-  readonly #done: (result: Opened | GatewayError) => void
-  readonly #scanner = new StructureScanner()
-  readonly #served = new ServedOctets()
-  readonly #chunks: Buffer[] = []
-  #octets = 0
-  #over = false
-
-  constructor(transform: Transform, out: Asking, limitOctets: number, done: (result: Opened | GatewayError) => void) {
-    this.#transform = transform
-    this.#out = out
-    this.#limitOctets = limitOctets
-    this.#done = done
-  }
-
-  get wants(): boolean {
-    return this.#over || this.#transform.wants
-  }
-
-  push(bytes: Buffer): void {
-    this.#run(() => this.#transform.push(bytes))
-  }
-
-  end(): void {
-    this.#run(() => this.#transform.end())
-  }
-
-  /** Nobody waits for the result any more. */
-  drop(): void {
-    this.#over = true
-    this.#chunks.length = 0
-  }
-
-  #run(step: () => TransformAction[]): void {
-    if (this.#over) return
-    try {
-      for (const action of step()) this.#perform(action)
-    } catch (error) {
-      this.#fail(asGatewayError(error))
-    }
-  }
-
-  #perform(action: TransformAction): void {
-    if (this.#over) return
-    switch (action.do) {
-      case 'write':
-        for (const bytes of this.#served.push(action.bytes)) this.#keep(bytes)
-        break
-      case 'ask': {
-        const answered = (answer: unknown): void => this.#run(() => this.#transform.answer(action.id, answer))
-        const refused = (error: GatewayError): void => this.#fail(error)
-        if (action.kind === 'open-key') this.#out.ask('open-key', action.ask, answered, refused)
-        else if (action.kind === 'batch') this.#out.ask('batch', action.ask, answered, refused)
-        else throw new GatewayError('INTERNAL', { question: action.kind })
-        break
-      }
-      case 'done': {
-        for (const bytes of this.#served.end()) this.#keep(bytes)
-        this.#over = true
-        const view = this.#scanner.end()
-        this.#done({ content: Buffer.concat(this.#chunks), view })
-      }
-    }
-  }
-
-  #keep(bytes: Buffer): void {
-    this.#octets += bytes.length
-    if (this.#octets > this.#limitOctets) throw new GatewayError('BUFFER_EXCEEDED', { octets: this.#octets })
-    this.#chunks.push(bytes)
-    this.#scanner.push(bytes)
-  }
-
-  #fail(error: GatewayError): void {
-    if (this.#over) return
-    this.drop()
-    this.#done(error)
-  }
+/** @param done is called once */
+export function openWhole(
+  transform: Transform,
+  out: Asking,
+  limitOctets: number,
+  done: (result: Opened | GatewayError) => void,
+): OpenRun {
+  const scanner = new StructureScanner()
+  let chunks: Buffer[] | null = []
+  let octets = 0
+  return new OpenRun(transform, out, {
+    write: (bytes) => {
+      scanner.push(bytes)
+      octets += bytes.length
+      if (octets > limitOctets) chunks = null
+      chunks?.push(bytes)
+    },
+    done: () => done({ content: chunks === null ? null : Buffer.concat(chunks), view: scanner.end() }),
+    fail: done,
+  })
 }
 
 /** Messages opened lately, by UID of the selected mailbox. */
@@ -117,7 +57,7 @@ export class OpenedCache {
   }
 
   put(uid: number, opened: Opened): void {
-    const octets = opened.content.length
+    const octets = octetsOf(opened)
     if (octets > this.#limitOctets) return
     this.#drop(uid)
     this.#messages.set(uid, opened)
@@ -137,6 +77,11 @@ export class OpenedCache {
     const found = this.#messages.get(uid)
     if (found === undefined) return
     this.#messages.delete(uid)
-    this.#octets -= found.content.length
+    this.#octets -= octetsOf(found)
   }
+}
+
+/** Headers are kept in the view; a guess will do for them. */
+function octetsOf({ content, view }: Opened): number {
+  return (content?.length ?? 0) + 4096 + view.root.headerOctets.length
 }

@@ -39,6 +39,7 @@ export class OutlineReader {
   #facts: OutlineFacts | null = null
   readonly #padding = new Map<string, number>()
   #answered = false
+  #skeletonOctets = 0
 
   constructor(host: WorkHost, wish: OutlineWish, done: (result: Outline | null | GatewayError) => void) {
     this.#host = host
@@ -174,6 +175,7 @@ export class OutlineReader {
     this.#stage = 'opening'
     const header = this.#headers[0]!
     const skeleton = this.#wish.parts ? skeletonOf(root, this.#headers) : Buffer.concat([header, Buffer.from('x')])
+    this.#skeletonOctets = skeleton.length
     const { transforms, out } = this.#host
     const leaves: OutlineFacts['leaves'][number][] = []
     const opener = transforms.outliner((leaf) => leaves.push(leaf))
@@ -195,12 +197,12 @@ export class OutlineReader {
       this.#finish(rootOutline(common))
       return
     }
-    this.#facts = { ...common, root, leaves, padding: this.#padding }
+    this.#facts = { ...common, skeletonOctets: this.#skeletonOctets, root, leaves, padding: this.#padding }
     const outline = outlineOf(this.#facts)
     const parts = partsInOrder(root)
     const sealed = leaves.filter((leaf) => leaf.sealed !== null).map((leaf) => parts[leaf.part])
     const unknown = sealed.filter((part) => part !== undefined && part.octets > TAIL_OCTETS)
-    if (outline === null || outline.sizesKnown || unknown.length === 0) {
+    if (outline === null || (outline.sizesKnown && outline.totalKnown) || unknown.length === 0) {
       this.#finish(outline)
       return
     }

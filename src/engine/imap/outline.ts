@@ -10,6 +10,7 @@ import { GatewayError } from '../../base/errors.ts'
 import { laidOutOctets } from '../mime/transfer/base64-layout.ts'
 import { openedStreamOctets } from '../seal/chunk-cipher.ts'
 import type { ListedPart, SealedSizes } from '../seal/exactness.ts'
+import { servedLayout } from '../seal/leaf-range.ts'
 import type { OutlinedLeaf } from '../seal/opener.ts'
 import { partsInOrder, type SealedPart } from './sealed-structure.ts'
 import { type KnownPart, type MessageView, type PartView, viewFromParts } from './view/message-view.ts'
@@ -31,6 +32,8 @@ export interface Outline {
   readonly totalKnown: boolean
   /** The view has the parts, not only the root's header. */
   readonly hasParts: boolean
+  /** Octets of the sealed message as the server has it. */
+  readonly sealedSize: number
   /** The leaves of the view in order. */
   readonly leaves: readonly OutlineLeaf[]
 }
@@ -74,6 +77,8 @@ export interface OutlineFacts {
   /** Of the sealed message, as the server tells. */
   readonly sealedSize: number
   readonly sealedHeaderOctets: number
+  /** What was given to the opener. */
+  readonly skeletonOctets: number
   /** Padding of the last line of a sealed leaf's base64, by section; missing: not asked. */
   readonly padding: ReadonlyMap<string, number>
 }
@@ -122,24 +127,34 @@ function fit(facts: OutlineFacts): Outline | null {
     }
   }
   const tree = build(scanned.root)
-  const total = totalOf(facts)
+  const total = totalOf(facts) ?? computedTotal(facts, scanned, known)
   const whole = total === null ? tree : { ...tree, body: rootBody(scanned.root, tree, total) }
   return {
     view: withSize(viewFromParts(whole), total),
     sizesKnown: complete,
     totalKnown: total !== null,
     hasParts: true,
+    sealedSize: facts.sealedSize,
     leaves: known,
   }
 }
 
 /** The root alone, from its header: for everything but the structure. @param opened header and one octet */
-export function rootOutline(facts: Omit<OutlineFacts, 'root' | 'leaves' | 'padding'>): Outline | null {
+export function rootOutline(
+  facts: Omit<OutlineFacts, 'root' | 'leaves' | 'padding' | 'skeletonOctets'>,
+): Outline | null {
   const total = totalOf(facts)
   const scanned = scan(facts.opened)
   if (!endsClearly(scanned.root)) return null
   const view = withSize(scanned, total)
-  return { view, sizesKnown: false, totalKnown: total !== null, hasParts: false, leaves: [] }
+  return {
+    view,
+    sizesKnown: false,
+    totalKnown: total !== null,
+    hasParts: false,
+    sealedSize: facts.sealedSize,
+    leaves: [],
+  }
 }
 
 /**
@@ -167,6 +182,28 @@ function totalOf({
   const { octets, lines, sealedOctets } = declared.body
   if (octets === null || lines === null || sealedOctets !== sealedSize - sealedHeaderOctets) return null
   return { octets, lines }
+}
+
+/**
+ * The same by counting: what of the sealed message is neither header, delimiter nor leaf is text between parts, which
+ * opening keeps. Not where a leaf's length is unknown, or delimiters moved. Lines are not known this way.
+ */
+function computedTotal(
+  { root, sealedSize, skeletonOctets, opened }: OutlineFacts,
+  scanned: MessageView,
+  known: readonly OutlineLeaf[],
+): { octets: number; lines: number } | null {
+  const leaves = partsInOrder(root).filter((part) => part.kind === 'leaf')
+  const sealedLeaves = leaves.reduce((sum, part) => sum + part.octets, 0)
+  const between = sealedSize - (skeletonOctets - leaves.length * BODY.length) - sealedLeaves
+  let octets = scanned.size.octets - known.length * BODY.length + between
+  for (const leaf of known) {
+    const own = byArithmetic(leaf)
+    if (own === null || leaf.sealed?.exact.bareDelimiter === true) return null
+    octets += own
+  }
+  if (between < 0 || opened.length === 0) return null
+  return { octets: octets - scanned.root.header.octets, lines: 0 }
 }
 
 function rootBody(root: PartView, tree: KnownPart, total: { octets: number; lines: number }): KnownPart['body'] {
@@ -203,7 +240,7 @@ function kindsOf(part: PartView): ('leaf' | 'message')[] {
 /** Text parts have a line count in BODYSTRUCTURE; without a type a part is text. */
 function isText(part: PartView): boolean {
   const { type } = part.content
-  return type === null || /^text\//i.test(type.full)
+  return type === null || type.type.toLowerCase() === 'text'
 }
 
 function leavesOf(part: PartView): PartView[] {
@@ -216,7 +253,7 @@ function byArithmetic({ sealed, plainOctets: plain, part }: OutlineLeaf): number
   if (plain === null || sealed.exact.patch !== null) return null
   if (sealed.encoding.kind === 'none') return plain
   if (sealed.encoding.kind === 'base64' && !sealed.exact.endingCounted)
-    return laidOutOctets(sealed.encoding.layout, plain)
+    return laidOutOctets(servedLayout(sealed.encoding.layout), plain)
   return null
 }
 

@@ -64,6 +64,9 @@ export class Relay {
   #head: ResponseHead = { type: 'other' }
   #gather: { readonly parts: Buffer[]; octets: number; sink: LiteralSink | null; sunk: boolean } | null = null
   #byeSeen = false
+  /** What waits for the end of a streamed answer; null: none is under way. */
+  #behindStream: Buffer[] | null = null
+  #broken = false
   #pumping = false
 
   constructor(options: RelayOptions) {
@@ -82,12 +85,39 @@ export class Relay {
       literalPlus: capabilities.has('LITERAL+'),
       nextTag: () => `VES${++this.#ownTag}`,
       toUpstream: (bytes) => options.out.send('upstream', bytes),
-      toClient: (bytes) => options.toClient(typeof bytes === 'string' ? Buffer.from(bytes, 'latin1') : bytes),
+      toClient: (bytes) => {
+        const octets = typeof bytes === 'string' ? Buffer.from(bytes, 'latin1') : bytes
+        if (this.#behindStream === null) options.toClient(octets)
+        else this.#behindStream.push(octets)
+      },
+      stream: (bytes) => {
+        this.#behindStream ??= []
+        options.toClient(bytes)
+      },
+      streamed: (complete) => {
+        const behind = this.#behindStream ?? []
+        if (!complete) {
+          this.#broken = true
+          return
+        }
+        this.#behindStream = null
+        for (const octets of behind) options.toClient(octets)
+      },
       finished: () => {
         this.#active = null
         this.#pump()
       },
     }
+  }
+
+  /** In the middle of an answer to the client: not even a goodbye may stand there. */
+  get streaming(): boolean {
+    return this.#behindStream !== null
+  }
+
+  /** An answer could not be completed: the session must end. */
+  get broken(): boolean {
+    return this.#broken
   }
 
   /** The server has said goodbye itself. */

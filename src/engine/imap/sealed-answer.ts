@@ -6,12 +6,14 @@ import { GatewayError } from '../../base/errors.ts'
 import { stringAt } from './cursor.ts'
 import { type FetchCommand, isContent, setsSeen } from './fetch-command.ts'
 import type { FetchItem } from './fetch-items.ts'
-import { type Opened, Opening } from './opened.ts'
+import { LargeStream } from './large-stream.ts'
+import type { OpenRun } from './open-run.ts'
+import { type Opened, openWhole } from './opened.ts'
 import type { Outline } from './outline.ts'
 import { OutlineReader } from './outline-reader.ts'
 import type { AnswerItem, FetchAnswer } from './response.ts'
 import { lightItems, match, render, unasked } from './template.ts'
-import { answerContent } from './view-answer.ts'
+import { type AnswerPiece, answerContent, outlinePieces, piecesOf } from './view-answer.ts'
 import type { LiteralSink, WorkHost } from './work.ts'
 
 export class SealedAnswer {
@@ -30,7 +32,10 @@ export class SealedAnswer {
   readonly #news = new Map<string, Buffer>()
   /** Sequence number as it is now; 0 = expunged meanwhile. */
   #sequence = 0
-  #opening: Opening | null = null
+  #opening: OpenRun | null = null
+  /** Known without having read the content. */
+  #known: Outline | null = null
+  #stream: LargeStream | null = null
   #opened: Opened | GatewayError | null
   #outline: OutlineReader | null = null
   #gone = false
@@ -47,7 +52,7 @@ export class SealedAnswer {
   }
 
   get wants(): boolean {
-    return this.#opening?.wants !== false
+    return this.#opening?.wants !== false && this.#stream?.wants !== false
   }
 
   /** All is there that `emit` needs. */
@@ -67,11 +72,13 @@ export class SealedAnswer {
   /** Bodies are not asked for where headers will do. False: they won't. */
   #startOutline(): boolean {
     const { items, uid } = this.#fetch
-    const depth = outlineDepth(items)
-    if (depth === null || this.#host.mimeBug) return false
     const known = this.#uid === null ? null : this.#host.outlines.get(this.#uid)
+    const large = (known?.sealedSize ?? this.#sealedSize) > this.#host.settings.maxbufOctets
+    // Small messages whose bodies are asked for are read at once; large ones never without knowing their sizes.
+    const depth = outlineDepth(items) ?? (large ? 'parts' : null)
+    if (depth === null || this.#host.mimeBug) return false
     if (known !== null && answers(known, items)) {
-      this.#opened = { view: known.view, content: NO_CONTENT }
+      this.#useOutline(known)
       this.#askPattern(lightItems(items))
       return true
     }
@@ -94,8 +101,17 @@ export class SealedAnswer {
       this.#startContent()
       return
     }
-    this.#opened = { view: result.view, content: NO_CONTENT }
+    this.#useOutline(result)
     this.#settle()
+  }
+
+  #useOutline(outline: Outline): void {
+    this.#known = outline
+    this.#opened = { view: outline.view, content: null }
+  }
+
+  get #sealedSize(): number {
+    return this.#uid === null ? 0 : this.#host.mailbox.sealedSize(this.#uid)
   }
 
   #startContent(): void {
@@ -108,6 +124,7 @@ export class SealedAnswer {
   }
 
   literalSink(text: Buffer): LiteralSink | null {
+    if (this.#stream !== null) return this.#stream.literalSink()
     if (this.#contentTag === null || this.#opening !== null || !announcesWholeBody(text)) return null
     const opening = this.#open()
     return (bytes, last) => {
@@ -119,6 +136,7 @@ export class SealedAnswer {
   fetch(answer: FetchAnswer, bytes: Buffer): boolean {
     const mine = this.#fetch.uid ? answer.uid === this.#number : answer.number === this.#number
     if (!mine) return false
+    if (this.#stream !== null) return this.#stream.fetch(answer, bytes)
     if (this.#outline?.fetch(answer, bytes) === true) return true
     if (this.#contentTag !== null) {
       const body = answer.items.find((item) => isWholeBody(item, bytes))
@@ -147,6 +165,7 @@ export class SealedAnswer {
 
   tagged(tag: string): void {
     this.#outline?.tagged(tag)
+    this.#stream?.tagged(tag)
     if (tag === this.#contentTag) {
       this.#contentTag = null
       // No answer: expunged by somebody else. Then there is nothing to tell, as the server itself would not.
@@ -177,6 +196,7 @@ export class SealedAnswer {
     this.#over = true
     this.#opening?.drop()
     this.#outline?.dispose()
+    this.#stream?.dispose()
   }
 
   #ask(items: string, modifiers: string): string {
@@ -191,9 +211,9 @@ export class SealedAnswer {
     this.#patternTag = this.#ask(items, this.#fetch.partModifiers)
   }
 
-  #open(): Opening {
+  #open(): OpenRun {
     const { transforms, out, settings, opened } = this.#host
-    const opening = new Opening(transforms.opener(), out, settings.maxbufOctets, (result) => {
+    const opening = openWhole(transforms.opener(), out, settings.maxbufOctets, (result) => {
       this.#opened = result
       if (!(result instanceof GatewayError) && this.#uid !== null) opened.put(this.#uid, result)
       this.#settle()
@@ -230,29 +250,63 @@ export class SealedAnswer {
     this.#done()
   }
 
-  /** Gives the client its answer, once. @returns what stands in the way of a plain OK */
-  emit(): GatewayError | null {
-    this.#over = true
+  /**
+   * Gives the client its answer, once.
+   * @param next is called when it is given, at once unless the answer is large. Gets what stands in the way of a plain OK
+   */
+  emit(next: (failure: GatewayError | null) => void): void {
     const opened = this.#opened
     const failure = opened instanceof GatewayError ? opened : null
-    if (opened !== null && this.#pattern !== null && this.#sequence > 0) {
-      const line = render({
-        number: this.#sequence,
-        ...this.#pattern,
-        items: this.#fetch.items,
-        news: this.#news,
-        value: (item) => (opened instanceof GatewayError ? null : answerContent(opened, item)),
-      })
-      if (line !== null) this.#host.toClient(line)
+    const pieces = this.#pieces(opened)
+    if (pieces?.some((piece) => !('bytes' in piece)) === true) {
+      this.#startStream(pieces, () => next(null))
+      return
     }
+    this.#over = true
+    if (pieces !== null)
+      this.#host.toClient(Buffer.concat(pieces.map((piece) => ('bytes' in piece ? piece.bytes : NOTHING))))
     // A key that is not shared yet is no failure: the message appears once it is (imap.md §5).
-    if (failure === null || failure.code === 'ITEM_UNAVAILABLE') return null
+    if (failure === null || failure.code === 'ITEM_UNAVAILABLE') {
+      next(null)
+      return
+    }
     this.#host.out.log('warn', 'message not opened', { code: failure.code, uid: this.#uid })
-    return failure
+    next(failure)
+  }
+
+  #pieces(opened: Opened | GatewayError | null): AnswerPiece[] | null {
+    if (opened === null || this.#pattern === null || this.#sequence === 0) return null
+    return render({
+      number: this.#sequence,
+      ...this.#pattern,
+      items: this.#fetch.items,
+      news: this.#news,
+      value: (item) => {
+        if (opened instanceof GatewayError) return null
+        if (this.#known !== null) return outlinePieces(this.#known, item)
+        const { view, content } = opened
+        return content === null ? piecesOf(view, item) : [{ bytes: answerContent(view, content, item) }]
+      },
+    })
+  }
+
+  #startStream(pieces: AnswerPiece[], done: () => void): void {
+    this.#stream = new LargeStream({
+      host: this.#host,
+      pieces,
+      fetch: `${this.#fetch.uid ? 'UID FETCH' : 'FETCH'} ${this.#number}`,
+      outline: this.#known,
+      hasNuls: this.#opened instanceof GatewayError || this.#opened?.view.hasNuls !== false,
+      done: () => {
+        this.#over = true
+        done()
+      },
+    })
+    this.#stream.start()
   }
 }
 
-const NO_CONTENT = Buffer.alloc(0)
+const NOTHING = Buffer.alloc(0)
 
 /** How much of the structure answers these items without bodies; null = they ask for bodies. */
 function outlineDepth(items: readonly FetchItem[]): 'root' | 'parts' | null {
@@ -268,11 +322,7 @@ function outlineDepth(items: readonly FetchItem[]): 'root' | 'parts' | null {
 }
 
 function answers(outline: Outline, items: readonly FetchItem[]): boolean {
-  return items.every((item) => {
-    if (item.kind === 'size') return outline.totalKnown
-    if (item.kind === 'body' || item.kind === 'bodystructure') return outline.sizesKnown
-    return item.kind !== 'section' || item.section.part.length === 0 || outline.hasParts
-  })
+  return items.every((item) => !isContent(item) || outlinePieces(outline, item) !== null)
 }
 
 /** `… BODY[] {123}` at the end of what came so far. */

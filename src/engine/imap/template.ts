@@ -5,8 +5,16 @@
 
 import { Cursor } from './cursor.ts'
 import { isContent } from './fetch-command.ts'
-import { type ContentItem, type FetchItem, parseSectionSpec, printItem, printSection } from './fetch-items.ts'
+import {
+  ATTRIBUTES,
+  type ContentItem,
+  type FetchItem,
+  parseSectionSpec,
+  printItem,
+  printSection,
+} from './fetch-items.ts'
 import type { AnswerItem, FetchAnswer } from './response.ts'
+import type { AnswerPiece } from './view-answer.ts'
 
 /** The client's items as asked for the pattern: sections cost one octet, and still set \Seen where the client's would. */
 export function lightItems(items: readonly FetchItem[]): string {
@@ -53,14 +61,14 @@ export interface Rendering {
   /** Attributes that are newer than the answer's, by name. */
   readonly news: ReadonlyMap<string, Buffer>
   /** Of a content item: name and value as they stand in the answer; null leaves the item out. */
-  readonly value: (item: ContentItem) => Buffer | null
+  readonly value: (item: ContentItem) => readonly AnswerPiece[] | null
 }
 
 /** The answer for the client; null when nothing but the UID would be left that nobody asked for. */
-export function render({ number, answer, bytes, items, news, value }: Rendering): Buffer | null {
-  const out: Buffer[] = []
-  const add = (octets: Buffer): void => {
-    out.push(Buffer.from(out.length === 0 ? `* ${number} FETCH (` : ' '), octets)
+export function render({ number, answer, bytes, items, news, value }: Rendering): AnswerPiece[] | null {
+  const out: AnswerPiece[] = []
+  const add = (...pieces: readonly AnswerPiece[]): void => {
+    out.push({ bytes: Buffer.from(out.length === 0 ? `* ${number} FETCH (` : ' ') }, ...pieces)
   }
   let left = 0
   const matched = match(answer, bytes, items)
@@ -68,28 +76,30 @@ export function render({ number, answer, bytes, items, news, value }: Rendering)
   answer.items.forEach((each, i) => {
     const item = matched[i]!
     if (item === null) {
+      // Content that nobody asked for in this form is ciphertext: it is not for the client.
+      if (!ATTRIBUTES.has(each.name)) return
       if (each.name !== 'UID') left++
-      add(news.get(each.name) ?? bytes.subarray(each.label[0], each.value[1]))
+      add({ bytes: news.get(each.name) ?? bytes.subarray(each.label[0], each.value[1]) })
       return
     }
     given.add(item)
-    const octets = value(item)
-    if (octets === null) return
+    const pieces = value(item)
+    if (pieces === null) return
     left++
-    add(octets)
+    add(...pieces)
   })
   // A server that says nothing about a section which the sealed message lacks: the opened one may have it.
   for (const item of items) {
     if (!isContent(item) || given.has(item)) continue
-    const octets = value(item)
-    if (octets === null) continue
+    const pieces = value(item)
+    if (pieces === null) continue
     left++
-    add(octets)
+    add(...pieces)
   }
   const uidAsked = items.some((item) => item.kind === 'attribute' && item.text === 'UID')
   if (left === 0 && !(uidAsked && out.length > 0)) return null
-  out.push(Buffer.from(')\r\n'))
-  return Buffer.concat(out)
+  out.push({ bytes: Buffer.from(')\r\n') })
+  return out
 }
 
 /** Items of an answer that we did not ask for (FLAGS, MODSEQ): they belong to the client. Null when there are none. */

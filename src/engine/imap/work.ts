@@ -45,6 +45,10 @@ export interface WorkHost {
   nextTag(): string
   toUpstream(bytes: Buffer | string): void
   toClient(bytes: Buffer | string): void
+  /** A response that is too large to be held begins: until `streamed(true)` nothing else goes to the client. */
+  stream(bytes: Buffer): void
+  /** It is complete; `false`: it never will be, and the session must end. */
+  streamed(complete: boolean): void
   /** This work is done; the next command may go. */
   finished(): void
 }

@@ -247,6 +247,8 @@ describe('someone without a vault', () => {
     await assert.rejects(early.messageKey('high@new.org'), fails('ITEM_UNAVAILABLE'))
 
     const later = await repository.client({ log }).unlock(vaultOf('high-from@new.org'), password)
+    // Any request brings along what is pending.
+    await later.itemExists('ves://vesmail/x')
     await later.settled()
     const reader = await repository.client({ log }).unlock(vaultOf('high@new.org'), to)
     assert.deepEqual(await reader.messageKey('high@new.org'), made.key)

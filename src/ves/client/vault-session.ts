@@ -251,6 +251,8 @@ export class VaultSession implements VesSession {
     try {
       answer = await this.client.api.request({ ...asked, bearer: token })
     } catch (error) {
+      // Errors bring nothing along: the next request asks again.
+      if (due) this.#attnAfterMs = 0
       if (!isExpired(error)) throw error
       // 401: the repository has not even looked at what we want, so asking again is safe.
       if (this.#token === token) await this.#renew()

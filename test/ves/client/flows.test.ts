@@ -247,8 +247,9 @@ describe('someone without a vault', () => {
     await assert.rejects(early.messageKey('high@new.org'), fails('ITEM_UNAVAILABLE'))
 
     const later = await repository.client({ log }).unlock(vaultOf('high-from@new.org'), password)
-    // Any request brings along what is pending.
-    await later.itemExists('ves://vesmail/x')
+    // Any request that succeeds brings along what is pending.
+    assert.equal(await later.itemExists('ves://vesmail/x'), false)
+    assert.equal(await later.itemExists('ves://vesmail/high@new.org'), true)
     await later.settled()
     const reader = await repository.client({ log }).unlock(vaultOf('high@new.org'), to)
     assert.deepEqual(await reader.messageKey('high@new.org'), made.key)

@@ -52,8 +52,10 @@ if (values.json !== undefined) report.write(values.json)
 process.exitCode = report.holds ? 0 : 1
 
 async function measured(run: Parameters<typeof runGateway>[0], servers?: Servers): Promise<void> {
-  const { directOctets, gatewayOctets } = await runGateway(run, files, report)
+  const { directOctets, gatewayOctets, directMs, gatewayMs } = await runGateway(run, files, report)
   console.log(`octets to the client: direct ${directOctets}, through the gateway ${gatewayOctets}`)
+  const each = (ms: number): string => (ms / Math.max(report.questions, 1)).toFixed(2)
+  console.log(`ms a question: direct ${each(directMs)}, through the gateway ${each(gatewayMs)}`)
   if (servers === undefined) return
   const { octetsUp, octetsDown, roundTrips } = servers.relay
   const perQuestion = report.questions === 0 ? 0 : roundTrips / report.questions

@@ -35,6 +35,9 @@ export interface GatewayRun {
 export interface Traffic {
   directOctets: number
   gatewayOctets: number
+  /** Waiting for answers to the questions, milliseconds. */
+  directMs: number
+  gatewayMs: number
 }
 
 export async function runGateway(run: GatewayRun, files: readonly string[], report: Report): Promise<Traffic> {
@@ -54,7 +57,7 @@ class Pair {
   readonly #report: Report
   #direct!: ImapConnection
   #gateway!: ImapConnection
-  readonly traffic: Traffic = { directOctets: 0, gatewayOctets: 0 }
+  readonly traffic: Traffic = { directOctets: 0, gatewayOctets: 0, directMs: 0, gatewayMs: 0 }
 
   constructor(run: GatewayRun, report: Report) {
     this.#run = run
@@ -124,19 +127,23 @@ class Pair {
   }
 
   async #ask(file: string, command: string): Promise<void> {
-    const direct = this.#direct.command(command)
+    // In turns, so that neither waits for the other.
+    const startMs = performance.now()
+    const direct = await this.#direct.command(command)
+    const directMs = performance.now()
+    this.traffic.directMs += directMs - startMs
     let gateway: Reply
     try {
       gateway = await this.#gateway.command(command)
+      this.traffic.gatewayMs += performance.now() - directMs
     } catch (error) {
       this.#report.questions++
-      await direct
       await this.#lost(file, command, error)
       await this.#gateway.command(`SELECT ${MAILBOX}`)
       return
     }
     const normal = this.#run.sizes === 'estimate' ? withoutSizes : (reply: Buffer): Buffer => reply
-    this.#report.compare(file, command, normal(comparable(await direct)), normal(comparable(gateway)))
+    this.#report.compare(file, command, normal(comparable(direct)), normal(comparable(gateway)))
   }
 
   async #lost(file: string, question: string, error: unknown): Promise<void> {

@@ -6,19 +6,35 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { Duplex } from 'node:stream'
 import type { Log } from '../base/log.ts'
-import { type HttpRequest, type HttpResponse, type HttpServer, listen } from '../net/http.ts'
+import {
+  type HttpHead,
+  type HttpRequest,
+  type HttpResponse,
+  type HttpServer,
+  listen,
+  type WebSocketEnd,
+  type WebSocketEvents,
+} from '../net/http.ts'
 import { plain } from '../net/now/answers.ts'
 import { answerNow, isStreamed, MAX_JSON_OCTETS, type NowParts } from '../net/now/now.ts'
+import { tunnel } from '../net/now/tunnel.ts'
 import type { Endpoint } from '../net/proxy-protocol.ts'
-import { relayToHttp } from '../net/relay.ts'
+import { Gate, relayToHttp } from '../net/relay.ts'
+import type { UpstreamOptions } from '../net/upstream.ts'
 import type { Tenant } from './listener.ts'
 
 /** now.md: without a word either way. */
 const IDLE_MS = 20_000
+/** uWebSockets.js gives whole messages only, so this much a tunnel may make us hold for one. Octets. */
+const MAX_MESSAGE_OCTETS = 16 * 1024 * 1024
+const TUNNELS = '/ws/'
 
 export interface NowServerParts {
   readonly site: (tenant: Tenant, isSecure: boolean) => NowParts
+  /** The proxy behind this key for this visitor; null: there is none. */
+  readonly proxy: (key: string, connection: NowConnection) => Duplex | null
   readonly log: Log
 }
 
@@ -26,10 +42,13 @@ export interface NowConnection {
   readonly client: Endpoint
   readonly tenant: () => Tenant
   readonly isSecure: boolean
+  /** For tunnels to other servers. */
+  readonly upstream: UpstreamOptions
 }
 
 interface Open extends NowConnection {
   readonly socket: Socket
+  readonly gate: Gate
   /** Requests being answered. */
   busy: number
 }
@@ -55,6 +74,11 @@ export class NowServer {
       maxBodyOctets: MAX_JSON_OCTETS,
       streams: isStreamed,
       handle: (request) => now.#handle(request),
+      webSocket: {
+        prefix: TUNNELS,
+        maxMessageOctets: MAX_MESSAGE_OCTETS,
+        accept: (head) => now.#acceptTunnel(head),
+      },
       failed: (error) => parts.log.write('error', 'now', { reason: error instanceof Error ? error.name : 'unknown' }),
     })
     return now
@@ -65,10 +89,10 @@ export class NowServer {
     // An address of our own making, written one way only (an IPv6 address has many): it names the connection.
     const id = this.#nextId++ >>> 0
     const address = [id >>> 24, (id >>> 16) & 255, (id >>> 8) & 255, id & 255].join('.')
-    const open: Open = { ...connection, socket, busy: 0 }
+    const open: Open = { ...connection, socket, gate: new Gate(), busy: 0 }
     this.#open.set(address, open)
     socket.setTimeout(IDLE_MS, () => socket.destroy())
-    await relayToHttp(socket, this.#unixPath, { address, port: 0 }, { address: '0.0.0.0', port: 0 })
+    await relayToHttp(socket, this.#unixPath, { address, port: 0 }, { address: '0.0.0.0', port: 0 }, open.gate)
     this.#open.delete(address)
   }
 
@@ -98,6 +122,30 @@ export class NowServer {
       return this.#draining ? { ...answer, close: true } : answer
     } finally {
       open.busy--
+    }
+  }
+
+  #acceptTunnel(head: HttpHead): HttpResponse | ((end: WebSocketEnd) => WebSocketEvents) {
+    const open = this.#open.get(head.address)
+    if (open === undefined) return plain(408, 'Timeout')
+    const { origin } = head.headers
+    const origins = open.tenant().config['now.origins']
+    if (origins !== null && (origin === undefined || !origins.includes(origin))) return plain(403, 'Origin not allowed')
+    if (this.#draining) return plain(503, 'Restarting, come again')
+    const proxy = this.#parts.proxy(head.path.slice(TUNNELS.length), open)
+    if (proxy === null) return plain(404, 'No such tunnel')
+    return (end) => {
+      // A tunnel may be silent for as long as its proxy lets it be.
+      open.socket.setTimeout(0)
+      open.busy++
+      const events = tunnel({ end, proxy, hold: () => open.gate.shut(), release: () => open.gate.reopen() })
+      return {
+        ...events,
+        closed: (code) => {
+          open.busy--
+          events.closed(code)
+        },
+      }
     }
   }
 

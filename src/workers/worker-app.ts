@@ -5,6 +5,7 @@
 import { randomBytes } from 'node:crypto'
 import type { Socket } from 'node:net'
 import { hostname } from 'node:os'
+import { type Duplex, duplexPair } from 'node:stream'
 import type { ConfigFile } from '../base/config/config-file.ts'
 import { programConfig } from '../base/config/merge.ts'
 import type { Config } from '../base/config/options.ts'
@@ -15,14 +16,16 @@ import { publicRandom } from '../engine/seal/random.ts'
 import type { Session, SessionStart } from '../engine/session.ts'
 import { normalAddress } from '../net/address.ts'
 import { Drive, type DriveEnd } from '../net/drive.ts'
+import { connectTunnel } from '../net/now/tunnel-target.ts'
 import { type Endpoint, readProxyHeader } from '../net/proxy-protocol.ts'
 import { acceptTls, type ServerTls } from '../net/tls.ts'
 import { Admin, type AllMetrics } from './admin.ts'
+import { Admission } from './admission.ts'
 import type { Composition } from './compose.ts'
 import { Draining } from './draining.ts'
 import { Listener, type Tenant } from './listener.ts'
 import type { LoggedIn } from './login.ts'
-import { NowServer } from './now-server.ts'
+import { type NowConnection, NowServer } from './now-server.ts'
 import { refusalSession } from './refusal.ts'
 import { sessionServices } from './services.ts'
 import { SessionLog } from './session-log.ts'
@@ -39,6 +42,18 @@ export interface WorkerAppOptions {
 interface Open {
   readonly drive: Drive
   readonly listener: Listener
+}
+
+/** All that belongs to one session. */
+interface Cargo {
+  readonly listener: Listener
+  /** TLS already on it where the listener begins with TLS. */
+  readonly client: Socket
+  readonly session: Session
+  readonly tls: ServerTls | null
+  readonly log: SessionLog
+  readonly tenant: () => Tenant
+  readonly admitted: (loggedIn: LoggedIn) => Promise<void>
 }
 
 export class WorkerApp {
@@ -82,15 +97,16 @@ export class WorkerApp {
     const { file, composition, log } = options
     const listeners = file.daemons.map((entry) => new Listener(entry, { file, log, ...composition.listenerParts }))
     for (const listener of listeners) await listener.check()
+    let app: WorkerApp
     let isReady = (): boolean => true
     const admin =
       programConfig(file)['admin.listen'] === null
         ? null
         : await Admin.start({ isReady: () => isReady(), metrics: options.metricsOfAll, log })
     const now = file.daemons.some(({ service }) => service === 'now')
-      ? await NowServer.start({ site: composition.nowSite, log })
+      ? await NowServer.start({ site: composition.nowSite, proxy: (key, visitor) => app.#tunnel(key, visitor), log })
       : null
-    const app = new WorkerApp(options, listeners, admin, now)
+    app = new WorkerApp(options, listeners, admin, now)
     isReady = () => !app.#stopping
     return app
   }
@@ -180,16 +196,45 @@ export class WorkerApp {
     const tls = await listener.tls((chosen) => {
       tenant = chosen
     })
-    if ((await this.#refusal(listener, client)) !== null) {
+    const admission = new Admission(this.#options.composition, listener.main.config)
+    socket.once('close', () => admission.leave())
+    if ((await this.#refusal(admission, client)) !== null) {
       socket.destroy()
       return
     }
     const isSecure = listener.isImplicit && tls !== null
     const secured = isSecure ? await acceptTls(socket, tls) : socket
-    await this.#now?.accept(secured, { client, tenant: () => tenant, isSecure })
+    await this.#now?.accept(secured, {
+      client,
+      tenant: () => tenant,
+      isSecure,
+      upstream: listener.upstream,
+    })
   }
 
-  async #session(listener: Listener, socket: Socket, client: Endpoint, local: Endpoint): Promise<void> {
+  /** A WebSocket's way to a proxy: to another server where one is configured, else into the first listener of that name. */
+  #tunnel(key: string, { client, tenant, isSecure, upstream }: NowConnection): Duplex | null {
+    const target = tenant().config['now.websock']?.[key]
+    if (target !== undefined && target !== null) return connectTunnel(target, upstream)
+    const listener = [...this.#listeners.values()].find(({ service }) => service === key && service !== 'now')
+    if (listener === undefined || (!isSecure && listener.isImplicit)) return null
+    const [inner, outer] = duplexPair()
+    const socket = Object.assign(inner, { setNoDelay: () => inner }) as unknown as Socket
+    this.#early.add(socket)
+    this.#session(listener, socket, client, { address: '', port: listener.port }, isSecure)
+      .catch(() => socket.destroy())
+      .finally(() => this.#early.delete(socket))
+    return outer
+  }
+
+  /** @param isTunnel over a WebSocket that has TLS already: none is wanted inside */
+  async #session(
+    listener: Listener,
+    socket: Socket,
+    client: Endpoint,
+    local: Endpoint,
+    isTunnel = false,
+  ): Promise<void> {
     const { service, main } = listener
     const { composition, version } = this.#options
     const log = new SessionLog(this.#options.log.child({ session: randomBytes(6).toString('hex'), service }), {
@@ -204,40 +249,41 @@ export class WorkerApp {
       tenant = chosen
       log.write('info', 'tenant', { host: chosen.host })
     })
-    const refusal = await this.#refusal(listener, client)
+    const admission = new Admission(composition, main.config)
+    // Whatever becomes of the connection, its place is free when it is closed.
+    socket.once('close', () => admission.leave())
+    const refusal = await this.#refusal(admission, client)
     let secured: Socket = socket
-    if (listener.isImplicit && tls !== null) secured = await acceptTls(socket, tls)
+    if (listener.isImplicit && tls !== null && !isTunnel) secured = await acceptTls(socket, tls)
+    const admitted = async ({ account, session }: LoggedIn): Promise<void> => {
+      log.user(account.name, session.user.email)
+      await admission.account(session.user.email, tenant.config)
+    }
     log.write('info', 'session', {
       peer: client.address,
       peerPort: client.port,
       local: local.address,
       localPort: local.port,
-      tls: listener.isImplicit,
+      tls: listener.isImplicit || isTunnel,
     })
     const start: SessionStart = {
       host: this.#host,
       client,
       local,
-      tls: listener.isImplicit,
+      tls: listener.isImplicit || isTunnel,
       tlsLevel: main.config['tls.level'],
       version,
       nowMs: Date.now,
       random: publicRandom,
       maxbufOctets: main.config.maxbuf,
+      maxRecipients: main.config['limits.recipients'],
       oauth: composition.login.takesBearers,
     }
     const session = refusal === null ? composition.session(service, start) : refusalSession(service, refusal)
-    this.#carry(listener, secured, session, tls, log, () => tenant)
+    this.#carry({ listener, client: secured, session, tls, log, tenant: () => tenant, admitted })
   }
 
-  #carry(
-    listener: Listener,
-    client: Socket,
-    session: Session,
-    clientTls: ServerTls | null,
-    log: SessionLog,
-    tenant: () => Tenant,
-  ): void {
+  #carry({ listener, client, session, tls, log, tenant, admitted }: Cargo): void {
     const { service } = listener
     const { composition } = this.#options
     const drive = new Drive({
@@ -253,10 +299,10 @@ export class WorkerApp {
         log,
         tokens: composition.tokens,
         upstream: listener.upstream,
-        admitted: (loggedIn) => this.#admitted(loggedIn, log, tenant().config),
+        admitted,
       }),
       log,
-      clientTls,
+      clientTls: tls,
       upstream: listener.upstream,
     })
     const open: Open = { drive, listener }
@@ -277,30 +323,16 @@ export class WorkerApp {
     this.#settle()
   }
 
-  /** Why this client is not welcome; null: it is. */
-  async #refusal(listener: Listener, client: Endpoint): Promise<GatewayError | null> {
-    const { metrics, protection } = this.#options.composition
-    const refuse = (error: GatewayError, reason: string): GatewayError => {
-      metrics.refused(reason)
-      return error
-    }
-    if (this.#open.size >= this.#config['limits.sessions']) {
-      return refuse(new GatewayError('TOO_MANY', { reason: 'limits.sessions' }), 'sessions')
-    }
-    const { config } = listener.main
-    if (config['abuse-sense'] > 0 && (await protection.isBlocked('peer', client.address))) {
-      return refuse(new GatewayError('ABUSE', { peer: client.address }), 'abuse')
-    }
-    return null
+  #isFull(): boolean {
+    const isFull = this.#open.size >= this.#config['limits.sessions']
+    if (isFull) this.#options.composition.metrics.refused('sessions')
+    return isFull
   }
 
-  async #admitted({ account, session }: LoggedIn, log: SessionLog, config: Config): Promise<void> {
-    log.user(account.name, session.user.email)
-    const { protection, metrics } = this.#options.composition
-    if (config['abuse-sense'] > 0 && (await protection.isBlocked('account', session.user.email))) {
-      metrics.refused('abuse')
-      throw new GatewayError('ABUSE', { account: session.user.email })
-    }
+  /** Why this client is not welcome; null: it is. */
+  async #refusal(admission: Admission, client: Endpoint): Promise<GatewayError | null> {
+    if (this.#isFull()) return new GatewayError('TOO_MANY', { reason: 'limits.sessions' })
+    return admission.address(client.address)
   }
 }
 

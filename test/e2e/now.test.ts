@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { promisify } from 'node:util'
+import { Agent, WebSocket } from 'undici'
 import { messageFile } from '../../src/net/now/spool.ts'
 import { freePort, labGateway } from '../lab/gateway.ts'
 import { labProvider } from '../lab/provider.ts'
@@ -27,6 +28,7 @@ const gateway = await labGateway(provider, {
         dir: spool,
         manifest: { name: 'lab' },
         e2e: 'https://viewer.example/#',
+        websock: { dead: '127.0.0.1:1' },
         headers: ['Access-Control-Allow-Origin: *'],
       },
     },
@@ -112,4 +114,62 @@ test('an upload without a token, with a bad one, or of something else is refused
     readdirSync(join(spool, 'alice@lab.test')).filter((name) => name.endsWith('.part')),
     [],
   )
+})
+
+/** An IMAP client's end of a tunnel: everything received so far, and a way to wait for a piece of it. */
+function tunnelTo(port: number, path: string, ca: string, origin?: string) {
+  const dispatcher = new Agent({ connect: { ca } })
+  const headers = origin === undefined ? {} : { origin }
+  const socket = new WebSocket(`wss://127.0.0.1:${port}${path}`, { dispatcher, headers })
+  socket.binaryType = 'arraybuffer'
+  let text = ''
+  let wake = (): void => {}
+  socket.addEventListener('message', ({ data }) => {
+    text += Buffer.from(data as ArrayBuffer).toString('latin1')
+    wake()
+  })
+  const closed = new Promise<number>((resolve) => socket.addEventListener('close', ({ code }) => resolve(code)))
+  return {
+    socket,
+    closed,
+    send: (line: string) => socket.send(line),
+    until: async (piece: RegExp): Promise<string> => {
+      while (!piece.test(text)) {
+        const more = new Promise<void>((resolve) => {
+          wake = resolve
+        })
+        const code = await Promise.race([more, closed])
+        assert.equal(code, undefined, `closed with ${code} after ${text}`)
+      }
+      return text
+    },
+    close: () => dispatcher.close(),
+  }
+}
+
+test('a WebSocket tunnel carries a whole IMAP session, frames of every size', async () => {
+  const tunnel = tunnelTo(secure, '/ws/imap', gateway.ca)
+  await tunnel.until(/^\* OK /)
+  // Octet by octet, and in one frame of more than 126 octets.
+  for (const octet of 'a LOGIN bob@lab.test ') tunnel.send(octet)
+  tunnel.send(`${gateway.passwords.bob}\r\n`)
+  await tunnel.until(/^a OK /m)
+  const body = 'x'.repeat(70_000)
+  tunnel.send(`b APPEND Drafts {${body.length}+}\r\n${body}\r\nc SELECT Drafts\r\nd FETCH * BODY.PEEK[TEXT]\r\n`)
+  await tunnel.until(/^d OK /m)
+  tunnel.send('e LOGOUT\r\n')
+  assert.match(await tunnel.until(/^e OK /m), /^\* BYE/m)
+  assert.equal(await tunnel.closed, 1000)
+  await tunnel.close()
+})
+
+test('an unknown tunnel, a foreign origin, and a server that is not there are refused', async () => {
+  const key = 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=='
+  const upgrade = ['--header', 'Connection: Upgrade', '--header', 'Upgrade: websocket', '--header', key]
+  const ask = (path: string) =>
+    curl(...upgrade, '--header', 'Sec-WebSocket-Version: 13', '--max-time', '5', `${https}${path}`)
+  assert.equal((await ask('/ws/nothing')).status, 404)
+  const dead = tunnelTo(secure, '/ws/dead', gateway.ca)
+  assert.equal(await dead.closed, 1013)
+  await dead.close()
 })

@@ -4,7 +4,6 @@
 
 import { readFileSync } from 'node:fs'
 import { availableParallelism, hostname } from 'node:os'
-import { join } from 'node:path'
 import type { ConfigFile, Service } from '../base/config/config-file.ts'
 import { daemonConfig, isSet, programConfig } from '../base/config/merge.ts'
 import type { Config } from '../base/config/options.ts'
@@ -24,8 +23,10 @@ import { Metrics } from './metrics.ts'
 import { nowSite } from './now-site.ts'
 import { override } from './override.ts'
 import { ThreadPool } from './pool.ts'
-import type { Protection } from './protection.ts'
+import { Protection } from './protection.ts'
 import { sessionOf } from './session-kinds.ts'
+import { SessionLimits } from './session-limits.ts'
+import { openState } from './state.ts'
 
 export const DEFAULT_STATE_DIRECTORY = '/var/lib/vesmail'
 
@@ -36,6 +37,7 @@ export interface Composition {
   readonly metrics: Metrics
   readonly tokens: OAuthTokens
   readonly protection: Protection
+  readonly limits: SessionLimits
   /** What the HTTP side answers a tenant's visitors with. */
   readonly nowSite: (tenant: Tenant, isSecure: boolean) => NowParts
   session(service: Service, start: SessionStart): Session
@@ -61,6 +63,7 @@ export function compose({ file, log, ticketKeys, workers, session }: ComposeOpti
   const metrics = new Metrics(() => pool.metrics)
   const ves = new VesClient({ ...vesOptions(file, log), keys: pool })
   const oauthKeys = config['oauth-key'] === null ? null : new OAuthKeys(config['oauth-key'])
+  const state = openState(stateDirectory(config), config.redis, log)
   const batch = (job: BatchJob, signal: AbortSignal): Promise<BatchResult> => pool.batch(job, signal)
   let own: CertificateFiles | null = null
   const upstreams = new Map<string | null, ReturnType<typeof upstreamTls>>()
@@ -87,12 +90,14 @@ export function compose({ file, log, ticketKeys, workers, session }: ComposeOpti
     nowSite: (tenant, isSecure) => nowSite({ config: tenant.config, isSecure, ves, oauthKeys, batch, log }),
     metrics,
     tokens: new OAuthTokens({ nowMs: Date.now, timeoutMs: config['limits.connectSeconds'] * 1000 }),
-    protection: { isBlocked: async () => false, count: () => {}, remaining: async () => 3600 },
+    protection: new Protection(state),
+    limits: new SessionLimits(state),
     session: session ?? sessionOf,
     close: async () => {
       metrics.close()
       await ves.close()
       await pool.close()
+      await state.close()
     },
   }
 }
@@ -136,8 +141,4 @@ function vesOptions(file: ConfigFile, log: Log): ConstructorParameters<typeof Ve
     ...(newKeys === null ? {} : { newKeys }),
     ...(ca === null ? {} : { ca: readFileSync(ca, 'utf8') }),
   }
-}
-
-export function stateFile(config: Config): string {
-  return join(stateDirectory(config), 'state.sqlite')
 }

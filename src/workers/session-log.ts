@@ -7,7 +7,7 @@ import type { Log, LogFields, LogLevel } from '../base/log.ts'
 import type { DriveEnd } from '../net/drive.ts'
 import type { Endpoint } from '../net/proxy-protocol.ts'
 import type { Metrics } from './metrics.ts'
-import type { Protection } from './protection.ts'
+import type { AbuseEvent, Protection } from './protection.ts'
 
 export interface SessionLogParts {
   readonly metrics: Metrics
@@ -17,9 +17,6 @@ export interface SessionLogParts {
   readonly sense: number
   readonly client: Endpoint
 }
-
-/** daemon.md §5. */
-const WEIGHTS = { refused: 10, unreachable: 2, success: 1, wrongVeskey: 2 } as const
 
 export class SessionLog implements Log {
   readonly #log: Log
@@ -41,7 +38,7 @@ export class SessionLog implements Log {
   write(level: LogLevel, event: string, fields: LogFields = {}): void {
     if (event === 'login') this.#login(level, fields)
     else this.#log.write(level, event, fields)
-    if (event === 'provider' && typeof fields.result === 'string') this.#provider(fields)
+    if (event === 'provider') this.#parts.metrics.provider(this.#parts.service, String(fields.result))
   }
 
   child(): Log {
@@ -66,27 +63,14 @@ export class SessionLog implements Log {
     this.#log.write(level, 'login', { ...fields, user: this.#user, peer: client.address, peerPort: client.port })
     const { result, code } = fields
     metrics.login(service, result === 'ok' ? 'ok' : String(code ?? result ?? 'failed'))
-    if (result === 'ok') this.#count('account', WEIGHTS.success)
-    else if (code === 'UPSTREAM_REFUSED') this.#both(WEIGHTS.refused)
-    else if (code === 'BAD_CREDENTIALS') this.#count('peer', WEIGHTS.wrongVeskey)
+    if (result === 'ok') this.#count('success')
+    else if (code === 'UPSTREAM_REFUSED') this.#count('refused')
+    else if (code === 'BAD_CREDENTIALS') this.#count('wrong-veskey')
+    else if (code === 'UPSTREAM_TLS' || code === 'UPSTREAM_UNEXPECTED') this.#count('unreachable')
   }
 
-  #provider(fields: LogFields): void {
-    this.#parts.metrics.provider(this.#parts.service, String(fields.result))
-    const { code } = fields
-    if (fields.result === 'failed' && (code === 'UPSTREAM_TLS' || code === 'UPSTREAM_UNEXPECTED')) {
-      this.#both(WEIGHTS.unreachable)
-    }
-  }
-
-  #both(weight: number): void {
-    this.#count('peer', weight)
-    this.#count('account', weight)
-  }
-
-  #count(subject: 'peer' | 'account', weight: number): void {
+  #count(event: AbuseEvent): void {
     const { sense, protection, client } = this.#parts
-    const name = subject === 'peer' ? client.address : this.#user
-    if (sense > 0 && name !== null) protection.count(subject, name, weight * sense)
+    protection.count(event, sense, { peer: client.address, account: this.#user })
   }
 }

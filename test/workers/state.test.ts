@@ -1,0 +1,207 @@
+import assert from 'node:assert/strict'
+import { type ChildProcess, spawn } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import { silentLog } from '../../src/base/log.ts'
+import { Protection } from '../../src/workers/protection.ts'
+import { RedisState } from '../../src/workers/redis-state.ts'
+import { SessionLimits } from '../../src/workers/session-limits.ts'
+import { LocalState, type SharedState } from '../../src/workers/shared-state.ts'
+import { openState } from '../../src/workers/state.ts'
+import { StateFile } from '../../src/workers/state-file.ts'
+import { freePorts } from '../guard/stage.ts'
+
+function scratch(t: TestContext): string {
+  const directory = mkdtempSync(join(tmpdir(), 'vm-state-'))
+  t.after(() => rmSync(directory, { recursive: true, force: true }))
+  return directory
+}
+
+/** Scores, however they are kept. */
+async function scoresFall(state: SharedState, clock: { ms: number }): Promise<void> {
+  assert.equal(await state.score('k'), 0)
+  state.add('k', 10)
+  state.add('k', 5)
+  assert.equal(await state.score('k'), 15)
+  clock.ms += 4000
+  assert.equal(await state.score('k'), 11)
+  state.add('k', 1)
+  assert.equal(await state.score('k'), 12)
+  clock.ms += 3_600_000
+  assert.equal(await state.score('k'), 0)
+  assert.equal(await state.score('other'), 0)
+}
+
+test('scores fall by one a second: in memory', async () => {
+  const clock = { ms: 1_000_000 }
+  await scoresFall(new LocalState(() => clock.ms), clock)
+})
+
+test('scores fall by one a second: in the file, which survives', async (t) => {
+  const clock = { ms: 1_000_000 }
+  const file = join(scratch(t), 'state.sqlite')
+  const state = new StateFile(file, 'p1', silentLog, () => clock.ms)
+  await scoresFall(state, clock)
+  state.add('k', 100)
+  await state.close()
+  const again = new StateFile(file, 'p2', silentLog, () => clock.ms)
+  assert.equal(await again.score('k'), 100)
+  await again.close()
+})
+
+test('the sessions of all processes are counted; those of dead ones are forgotten', async (t) => {
+  const clock = { ms: 1_000_000 }
+  const file = join(scratch(t), 'state.sqlite')
+  const one = new StateFile(file, 'p1', silentLog, () => clock.ms)
+  const two = new StateFile(file, 'p2', silentLog, () => clock.ms)
+  assert.equal(await one.hold('k', 1), 1)
+  assert.equal(await two.hold('k', 1), 2)
+  assert.equal(await one.hold('k', 3), 4)
+  assert.equal(await two.hold('k', 0), 3)
+  assert.equal(await two.hold('k', 1), 4)
+  await one.close()
+  assert.equal(await two.hold('k', 1), 1, 'a process that ends gives its places back')
+  clock.ms += 61_000
+  const three = new StateFile(file, 'p3', silentLog, () => clock.ms)
+  assert.equal(await three.hold('k', 1), 1, 'one that gives no sign of life has none')
+  await two.close()
+  await three.close()
+})
+
+test('a damaged state file is replaced; a missing folder means counting alone', async (t) => {
+  const directory = scratch(t)
+  writeFileSync(join(directory, 'state.sqlite'), 'not a database, but long enough to be taken for one'.repeat(50))
+  const state = openState(directory, null, silentLog)
+  state.add('k', 7)
+  assert.ok((await state.score('k')) > 6)
+  await state.close()
+  writeFileSync(join(directory, 'file'), '')
+  const alone = openState(join(directory, 'file', 'x'), null, silentLog)
+  assert.ok(alone instanceof LocalState)
+})
+
+test('two workers share scores and limits through the file', async (t) => {
+  const directory = scratch(t)
+  const [a, b] = [openState(directory, null, silentLog), openState(directory, null, silentLog)]
+  const protection = [new Protection(a), new Protection(b)]
+  for (let i = 0; i < 361; i++) {
+    protection[i % 2]!.count('refused', 1, { peer: '2001:db8:1:2::7', account: null })
+  }
+  assert.equal(await protection[0]!.isBlocked('peer', '2001:db8:1:2:9::1'), true, 'the same /64')
+  assert.equal(await protection[1]!.isBlocked('peer', '2001:db8:1:3::7'), false)
+  const limits = [new SessionLimits(a), new SessionLimits(b)]
+  const first = await limits[0]!.account('Alice@example.org', 2)
+  assert.ok(first !== null)
+  assert.ok((await limits[1]!.account('alice@example.org', 2)) !== null)
+  assert.equal(await limits[1]!.account('alice@example.org', 2), null)
+  assert.equal(await limits[0]!.account('alice@example.org', 2), null)
+  first()
+  first()
+  assert.ok((await limits[1]!.account('alice@example.org', 2)) !== null)
+  assert.equal(await limits[1]!.account('alice@example.org', 2), null)
+  await a.close()
+  await b.close()
+})
+
+test('weights, and who is counted', async () => {
+  const clock = { ms: 0 }
+  const protection = new Protection(new LocalState(() => clock.ms))
+  const names = { peer: '192.0.2.1', account: 'a@x' }
+  const left = async () => [
+    await protection.remaining('peer', names.peer),
+    await protection.remaining('account', 'A@X'),
+  ]
+  protection.count('refused', 1, names)
+  assert.deepEqual(await left(), [3590, 3590])
+  protection.count('unreachable', 1, names)
+  assert.deepEqual(await left(), [3588, 3588])
+  protection.count('success', 1, names)
+  assert.deepEqual(await left(), [3588, 3587])
+  protection.count('wrong-veskey', 10, { ...names, account: null })
+  assert.deepEqual(await left(), [3568, 3587])
+  protection.count('refused', 0, names)
+  assert.deepEqual(await left(), [3568, 3587])
+  protection.count('wrong-veskey', 1784, names)
+  assert.equal(await protection.isBlocked('peer', names.peer), false, 'nothing left is not less than nothing')
+  protection.count('wrong-veskey', 1, names)
+  assert.equal(await protection.isBlocked('peer', names.peer), true)
+  clock.ms = 2000
+  assert.equal(await protection.isBlocked('peer', names.peer), false)
+})
+
+async function redisServer(
+  t: TestContext,
+): Promise<{ port: number; stop: () => Promise<void>; start: () => Promise<void> }> {
+  const [port] = await freePorts(1)
+  let child: ChildProcess | null = null
+  const start = async (): Promise<void> => {
+    child = spawn('redis-server', ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'], {
+      stdio: 'ignore',
+    })
+    while (!(await answers(port!))) await new Promise((later) => setTimeout(later, 20))
+  }
+  const stop = async (): Promise<void> => {
+    const running = child
+    child = null
+    if (running === null) return
+    const exited = new Promise((resolve) => running.once('exit', resolve))
+    running.kill('SIGKILL')
+    await exited
+  }
+  t.after(stop)
+  await start()
+  return { port: port!, start, stop }
+}
+
+function answers(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1')
+    socket.on('connect', () => {
+      socket.destroy()
+      resolve(true)
+    })
+    socket.on('error', () => resolve(false))
+  })
+}
+
+/** Until the client has noticed that the server is (no longer) there. */
+async function until(holds: () => Promise<boolean>): Promise<void> {
+  for (let i = 0; i < 500; i++) {
+    if (await holds()) return
+    await new Promise((later) => setTimeout(later, 20))
+  }
+  assert.fail('never came true')
+}
+
+test('machines share scores and sessions through Redis, and go on without it', async (t) => {
+  const server = await redisServer(t)
+  const clock = { ms: 1_000_000 }
+  const url = `redis://127.0.0.1:${server.port}`
+  const machine = (name: string) => new RedisState(url, name, new LocalState(() => clock.ms), silentLog, () => clock.ms)
+  const [one, two] = [machine('m1'), machine('m2')]
+  t.after(() => Promise.all([one.close(), two.close()]))
+  await until(async () => {
+    await one.hold('up1', 1)
+    return (await two.hold('up1', 1)) === 2
+  })
+  one.add('k', 10)
+  await until(async () => (await two.score('k')) === 10)
+  clock.ms += 3000
+  assert.equal(await two.score('k'), 7)
+  assert.equal(await one.hold('s', 2), 2)
+  assert.equal(await two.hold('s', 1), 3)
+  assert.equal(await two.hold('s', 0), 2)
+  await server.stop()
+  two.add('k', 1)
+  assert.equal(await two.score('k'), 1, 'what this machine knows by itself')
+  assert.equal(await one.score('k'), 7)
+  assert.equal(await one.hold('s', 5), 5)
+  await server.start()
+  await until(async () => {
+    await two.hold('s', 1)
+    return (await one.hold('s', 5)) === 6
+  })
+})

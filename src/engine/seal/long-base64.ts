@@ -16,8 +16,9 @@ export class LongBase64 {
   readonly layout: Base64Layout
   readonly #separator: Buffer
   #octets = 0
-  #regular = true
   #tail = Buffer.alloc(0)
+  /** Where the first separator was missing. */
+  #irregularAt = Number.POSITIVE_INFINITY
   /** Where the next separator has to stand. */
   #nextSeparator: number
 
@@ -55,8 +56,6 @@ export class LongBase64 {
     this.#tail = kept.subarray(Math.max(0, kept.length - TAIL_OCTETS))
   }
 
-  #irregularAt = Number.POSITIVE_INFINITY
-
   /**
    * @param sealedOctets of the sealed body's text
    * @param sealedTail its last octets: the padding tells the ciphertext's length, and so what was decoded, to the octet
@@ -80,15 +79,17 @@ export class LongBase64 {
     let equals = 0
     while (equals < 2 && tail[at - 1 - equals] === '=') equals++
     const decoded = (characters / 4) * 3 - equals
-    const cleanEnd = at > 0 && !/[\s]/.test(tail[at - 1]!)
-    this.#regular =
-      cleanEnd &&
+    // Bits behind the last octet may be anything, and are lost.
+    const group = tail.slice(0, at).replace(/\s+/g, '').slice(-4)
+    const isRegular =
+      !/\s/.test(tail[at - 1] ?? ' ') &&
+      Buffer.from(group, 'base64').toString('base64') === group &&
       characters % 4 === 0 &&
       this.#irregularAt >= text &&
       laidOutOctets(this.layout, decoded) === text &&
-      sealedTextOctets(decoded) === sealedOctets &&
+      sealedBodyOctets(decoded) === sealedOctets &&
       sealedPadding(decoded) === sealedTail.toString('latin1').split('=').length - 1
-    return { count, deviates: !this.#regular }
+    return { count, deviates: !isRegular }
   }
 }
 
@@ -100,6 +101,6 @@ function sealedPadding(plainOctets: number): number {
 }
 
 /** Octets of a sealed body's text, the last line end with it. */
-function sealedTextOctets(plainOctets: number): number {
+export function sealedBodyOctets(plainOctets: number): number {
   return base64EncodedOctets(sealedStreamOctets(plainOctets), SEALED_WIDTH, 2, true) + 2
 }

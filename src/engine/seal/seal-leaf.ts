@@ -34,6 +34,11 @@ const FEEDBACK_OCTETS = 16
 const TAIL_OCTETS = 4
 const CRLF = Buffer.from('\r\n', 'latin1')
 
+/** Only these two are undone; anything else is taken as it is. */
+export function isCoded(encoding: TransferEncoding): encoding is 'base64' | 'quoted-printable' {
+  return encoding === 'base64' || encoding === 'quoted-printable'
+}
+
 export class SealLeaf {
   readonly entry: LedgerEntry
   readonly #parts: SealLeafParts
@@ -52,7 +57,7 @@ export class SealLeaf {
     this.#parts = parts
     this.entry = parts.ledger.add('leaf')
     const { encoding } = parts
-    this.#claimed = encoding === 'base64' || encoding === 'quoted-printable' ? encoding : 'none'
+    this.#claimed = isCoded(encoding) ? encoding : 'none'
   }
 
   get heldOctets(): number {

@@ -27,6 +27,7 @@ import {
   takesBanners,
 } from './format.ts'
 import { type Judged, judge } from './judge.ts'
+import { sealedBodyOctets } from './long-base64.ts'
 import type { SealKeyAnswer } from './message-key.ts'
 import { OrderedOutput, type OutputSlot } from './ordered-output.ts'
 import {
@@ -39,7 +40,7 @@ import {
   type MessageIdentity,
   type SealingKey,
 } from './seal-headers.ts'
-import { SealLeaf, type SealLeafParts } from './seal-leaf.ts'
+import { isCoded, SealLeaf, type SealLeafParts } from './seal-leaf.ts'
 import { type LedgerEntry, SizesLedger } from './sizes-ledger.ts'
 import { TransformAsking } from './transform-asking.ts'
 
@@ -93,6 +94,7 @@ export class Sealer implements Transform {
   #pushedOctets = 0
   #ended = false
   #rootBlock: HeaderBlock | null = null
+  #rootOctets = 0
   #hadMessageId = false
   #identity: MessageIdentity | null = null
   #answer: SealKeyAnswer | null = null
@@ -182,6 +184,7 @@ export class Sealer implements Transform {
     if (event === null) return
     if (event.on !== 'headers') throw new Error('a message begins with its headers')
     this.#rootBlock = event.block
+    this.#rootOctets = event.block.bytes.length
     const { random, idBase } = this.#options
     this.#identity = identify(event.block, () => random(16).toString('hex') + idBase)
     this.#phase = 'gather'
@@ -333,9 +336,26 @@ export class Sealer implements Transform {
   #writeHeaders(draft: HeaderDraft, about: AboutBody): void {
     const start = injectedStart(draft)
     if (draft.plan.root === null) this.#write(finishHeaders(draft, about, this.#key!))
-    else if (this.#large) this.#output.write(finishHeaders(draft, about, this.#key!))
-    else this.#rootWaits = { slot: this.#output.reserve(), draft, about }
+    else if (this.#large) {
+      const sizes = this.#sizesBeforehand(draft, start)
+      this.#output.write(finishHeaders(draft, { ...about, sizes }, this.#key!))
+    } else this.#rootWaits = { slot: this.#output.reserve(), draft, about }
     if (start !== null) this.#write(start)
+  }
+
+  /** Of a message that is not gathered: what its total tells (message-format.md §6). */
+  #sizesBeforehand({ plan }: HeaderDraft, start: Buffer | null): SealedSizes | null {
+    if (this.#options.totalOctets === null) return null
+    const octets = this.#options.totalOctets - this.#rootOctets
+    const { judged, injected, hideEncoding } = plan
+    const isIdentity = judged.kind === 'leaf' && (hideEncoding || !isCoded(judged.encoding))
+    if (!isIdentity) return { body: { octets, lines: null, sealedOctets: null }, parts: null }
+    const leafOctets = sealedBodyOctets(octets)
+    const around = (start?.length ?? 0) + (injected === null ? 0 : this.#injectedEnd(injected, false).length)
+    return {
+      body: { octets, lines: null, sealedOctets: around + leafOctets },
+      parts: [{ kind: 'leaf', octets, lines: null, sealedOctets: leafOctets }],
+    }
   }
 
   #delimiter(event: Extract<MimeEvent, { on: 'delimiter' }>): void {
@@ -346,24 +366,18 @@ export class Sealer implements Transform {
     this.#justEnded = []
     if (close && top.alternative && takesBanners(top.encapsulation)) {
       this.#bannerAdded = true
-      this.#writeBanners(Buffer.concat([Buffer.from(eol, 'latin1'), line.subarray(0, line.length - 2), CRLF]))
+      const first = Buffer.concat([Buffer.from(eol, 'latin1'), line.subarray(0, line.length - 2), CRLF])
+      this.#write(this.#bannersBehind(first))
       this.#write(Buffer.concat([this.#banners.length > 0 ? CRLF : Buffer.from(eol, 'latin1'), line]))
       return
     }
     this.#write(Buffer.concat([Buffer.from(eol, 'latin1'), line]))
   }
 
-  /** @param first the delimiter in front of the first banner */
-  #writeBanners(first: Buffer): void {
-    let delimiter = first
-    for (const banner of this.#banners) {
-      this.#write(delimiter)
-      this.#write(banner)
-      if (delimiter === first) {
-        const dashes = first.indexOf('--')
-        delimiter = Buffer.concat([CRLF, first.subarray(dashes)])
-      }
-    }
+  /** @param first the delimiter in front of the first banner, with the line end before it if it has one */
+  #bannersBehind(first: Buffer): Buffer {
+    const next = Buffer.concat([CRLF, first.subarray(first.indexOf('--'))])
+    return Buffer.concat(this.#banners.flatMap((banner, i) => [i === 0 ? first : next, banner]))
   }
 
   #end(part: 'leaf' | 'multipart' | 'message'): void {
@@ -392,10 +406,13 @@ export class Sealer implements Transform {
   #closeInjected(boundary: string): void {
     const atLineStart = this.#noPart?.lineEnded === true
     if (this.#noPart?.lineEnded === false) this.#endsOpen = true
-    const delimiter = Buffer.from(`--${boundary}\r\n`, 'latin1')
-    this.#writeBanners(atLineStart ? delimiter : Buffer.concat([CRLF, delimiter]))
-    const first = this.#banners.length === 0 && atLineStart ? '' : '\r\n'
-    this.#write(Buffer.from(`${first}--${boundary}--\r\n`, 'latin1'))
+    this.#write(this.#injectedEnd(boundary, atLineStart))
+  }
+
+  #injectedEnd(boundary: string, atLineStart: boolean): Buffer {
+    const delimiter = Buffer.from(`${atLineStart ? '' : '\r\n'}--${boundary}\r\n`, 'latin1')
+    const lineEnd = this.#banners.length === 0 && atLineStart ? '' : '\r\n'
+    return Buffer.concat([this.#bannersBehind(delimiter), Buffer.from(`${lineEnd}--${boundary}--\r\n`, 'latin1')])
   }
 
   /** The root's header comes last where it waited. */

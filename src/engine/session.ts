@@ -48,6 +48,18 @@ export interface Questions {
   'open-key': { ask: OpenKeyAsk; answer: OpenKeyAnswer }
   /** Ciphers and transfer codings of a body, inline or in a thread. The job's buffers are given away. */
   batch: { ask: BatchJob; answer: BatchResult }
+  /**
+   * Sealed octets that do not fit memory, in a file of the session without a name: `write` appends (null comes back),
+   * `read` gives octets written before, but not before the provider takes what it got already; `clear` gives up all.
+   * Refused with IO where there is no space, BUFFER_EXCEEDED where there is too much.
+   */
+  spill: {
+    ask:
+      | { readonly op: 'write'; readonly bytes: Buffer }
+      | { readonly op: 'read'; readonly offset: number; readonly octets: number }
+      | { readonly op: 'clear' }
+    answer: { readonly bytes: Buffer | null }
+  }
   /** Nothing but time, e.g. the delay of a failed login. */
   wait: { ask: { readonly ms: number }; answer: null }
 }
@@ -79,6 +91,13 @@ export type Action =
   /** Replaces the session's one timer; null = none. */
   | { readonly do: 'deadline'; readonly ms: number | null }
   | { readonly do: 'log'; readonly level: LogLevel; readonly event: string; readonly fields: LogFields }
+  /**
+   * A copy of the sealed message for the spool (now.md): begun when its key is there, kept when the provider took it.
+   * Octets are borrowed: the provider gets the same. What becomes of the copy never concerns the session.
+   */
+  | { readonly do: 'spool'; readonly step: 'begin'; readonly messageId: string }
+  | { readonly do: 'spool'; readonly step: 'octets'; readonly bytes: Buffer }
+  | { readonly do: 'spool'; readonly step: 'keep' | 'drop' }
   /** Close the provider's connection only. `abort`: at once, unsent octets are dropped. */
   | { readonly do: 'hang-up'; readonly abort: boolean }
   /** End of the session: what was sent before is still delivered (daemon.md §4: half-close, discard, close). */

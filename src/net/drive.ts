@@ -11,6 +11,8 @@ import { TLSSocket } from 'node:tls'
 import { asGatewayError, GatewayError, unreachable } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import type { Action, AnswerOf, Ask, AskOf, Event, QuestionKind, Session, Side } from '../engine/session.ts'
+import type { SpoolCopies } from './now/spool-copies.ts'
+import { SpillFile } from './spill-file.ts'
 import { acceptTls, channelBinding, type ServerTls, startTls } from './tls.ts'
 import { connectUpstream, type UpstreamOptions } from './upstream.ts'
 import { Wire } from './wire.ts'
@@ -19,7 +21,7 @@ import { Wire } from './wire.ts'
 const CLIENT_GONE_MS = 60_000
 
 /** The questions that are answered elsewhere; the others are answered here. */
-export type ServiceKind = Exclude<QuestionKind, 'connect' | 'start-tls' | 'wait' | 'derive-key' | 'token'>
+export type ServiceKind = Exclude<QuestionKind, 'connect' | 'start-tls' | 'wait' | 'derive-key' | 'token' | 'spill'>
 
 /** One per session. Each rejects with a GatewayError to refuse. `signal`: the session is over, nobody waits any more. */
 export type Services = {
@@ -38,6 +40,8 @@ export interface DriveOptions {
   /** For STARTTLS; null where there is none. */
   readonly clientTls: ServerTls | null
   readonly upstream: UpstreamOptions
+  /** Where copies of sealed messages go; absent: nowhere. */
+  readonly spool?: SpoolCopies
 }
 
 export interface DriveEnd {
@@ -66,6 +70,9 @@ export class Drive {
   #deadline: NodeJS.Timeout | undefined
   #clientGone: NodeJS.Timeout | undefined
   readonly #waits = new Set<NodeJS.Timeout>()
+  readonly #spill = new SpillFile()
+  /** Who waits for the provider to take more. */
+  readonly #whenDrained: (() => void)[] = []
   #stepping = false
   readonly #backlog: Event[] = []
   #settleEnd: (end: DriveEnd) => void = () => {}
@@ -148,6 +155,9 @@ export class Drive {
         case 'hang-up':
           this.#hangUp(action.abort)
           break
+        case 'spool':
+          this.#options.spool?.take(action)
+          break
         case 'close':
           this.#close(action.why)
           break
@@ -218,9 +228,31 @@ export class Drive {
         return services.token(ask.ask, signal)
       case 'derive-key':
         return deriveKey(ask.ask)
+      case 'spill':
+        return this.#spillTo(ask.ask)
       default:
         return unreachable(ask)
     }
+  }
+
+  async #spillTo(ask: AskOf<'spill'>): Promise<AnswerOf<'spill'>> {
+    switch (ask.op) {
+      case 'write':
+        await this.#spill.write(ask.bytes)
+        return { bytes: null }
+      case 'read':
+        // What is read goes to the provider: it comes no faster than that takes it.
+        await this.#upstreamDrained()
+        return { bytes: await this.#spill.read(ask.offset, ask.octets) }
+      case 'clear':
+        await this.#spill.clear()
+        return { bytes: null }
+    }
+  }
+
+  #upstreamDrained(): Promise<void> {
+    if (this.#upstream?.full !== true) return Promise.resolve()
+    return new Promise((resolve) => this.#whenDrained.push(resolve))
   }
 
   async #connect(ask: AskOf<'connect'>): Promise<AnswerOf<'connect'>> {
@@ -303,7 +335,10 @@ export class Drive {
           error: error === null ? null : new GatewayError(code, { side, reason }, error),
         })
       },
-      writable: () => this.#steer(),
+      writable: () => {
+        if (side === 'upstream') for (const resolve of this.#whenDrained.splice(0)) resolve()
+        this.#steer()
+      },
     })
     return wire
   }
@@ -315,6 +350,7 @@ export class Drive {
       this.#upstreamBefore.sent += upstream.sentOctets
     }
     this.#upstream = null
+    for (const resolve of this.#whenDrained.splice(0)) resolve()
     return upstream
   }
 
@@ -328,9 +364,11 @@ export class Drive {
   #close(why: DriveEnd['why']): void {
     if (this.#over.signal.aborted) return
     this.#over.abort()
+    void this.#spill.clear()
     clearTimeout(this.#deadline)
     clearTimeout(this.#clientGone)
     for (const timer of this.#waits) clearTimeout(timer)
+    this.#options.spool?.take({ do: 'spool', step: 'drop' })
     this.#backlog.length = 0
     // What was corked in this step leaves first.
     this.#client.uncork()

@@ -15,11 +15,22 @@ interface Message {
   readonly begin: MessageStart
   readonly sealer: Transform
   readonly sealed: Buffer[]
+  /** Where in the session's file its sealed octets are; null = in memory. */
+  readonly spillAt: number | null
   octets: number
   /** All of it was given to the sealer. */
   ended: boolean
   done: boolean
 }
+
+/** What goes up, in order: octets at hand, octets from the file, or the server's `+`. */
+type Outgoing = Buffer | { readonly spillAt: number; readonly octets: number } | 'continuation'
+
+/** Octets on their way to the file before the client is asked to wait. */
+const MAX_SPILLING_OCTETS = 1024 * 1024
+const SPILL_READ_OCTETS = 256 * 1024
+/** Below this a server that takes `{n+}` gets it; above, its refusal (quota, no such mailbox) comes before the octets. */
+const UNASKED_OCTETS = 64 * 1024
 
 export class AppendWork implements Work {
   readonly passing = false
@@ -33,8 +44,13 @@ export class AppendWork implements Work {
   /** Our turn at the upstream connection. */
   #started = false
   #upstreamTag: string | null = null
-  /** Waiting for `+`, one for each message. */
-  #segments: Buffer[][] = []
+  #outgoing: Outgoing[] = []
+  /** A part of the file is being read. */
+  #reading = false
+  /** The server's tagged answer, while octets that it counts on are still to be sent. */
+  #answer: Buffer | null = null
+  #spilling = 0
+  #spilled = false
   #over = false
 
   constructor(host: WorkHost, tag: string) {
@@ -44,21 +60,27 @@ export class AppendWork implements Work {
 
   /** May more octets of the message come from the client? */
   get wantsClient(): boolean {
-    return this.#failure !== null || this.#messages.at(-1)?.sealer.wants !== false
+    if (this.#failure !== null) return true
+    return this.#messages.at(-1)?.sealer.wants !== false && this.#spilling < MAX_SPILLING_OCTETS
   }
 
-  /** Sealed and not yet sent. */
+  /** Sealed, not yet sent, and in memory. */
   get heldOctets(): number {
-    return this.#messages.reduce((sum, message) => sum + message.octets, 0)
+    return this.#messages.reduce((sum, message) => sum + (message.spillAt === null ? message.octets : 0), 0)
   }
 
   get failure(): GatewayError | null {
     return this.#failure
   }
 
-  message(begin: MessageStart): void {
-    const sealer = this.#host.transforms.sealer(begin.literal.octets)
-    this.#messages.push({ begin, sealer, sealed: [], octets: 0, ended: false, done: false })
+  /** @param spill the sealed octets do not fit memory */
+  message(begin: MessageStart, spill: boolean): void {
+    const { transforms, spill: file } = this.#host
+    const sealer = transforms.sealer(begin.literal.octets)
+    if (spill && !this.#spilled) file.users++
+    this.#spilled ||= spill
+    const spillAt = spill ? file.octets : null
+    this.#messages.push({ begin, sealer, sealed: [], spillAt, octets: 0, ended: false, done: false })
   }
 
   octets(bytes: Buffer, last: boolean): void {
@@ -89,14 +111,17 @@ export class AppendWork implements Work {
   }
 
   continuation(): void {
-    const segment = this.#segments.shift()
-    if (segment === undefined) throw new GatewayError('UPSTREAM_UNEXPECTED', { reason: 'continuation' })
-    for (const bytes of segment) this.#host.toUpstream(bytes)
+    if (this.#outgoing[0] !== 'continuation') throw new GatewayError('UPSTREAM_UNEXPECTED', { reason: 'continuation' })
+    this.#outgoing.shift()
+    this.#sendOn()
   }
 
   tagged(tag: string, _ok: boolean, line: Buffer): void {
     if (tag !== this.#upstreamTag) return
-    this.#end(Buffer.concat([Buffer.from(this.#tag, 'latin1'), line.subarray(tag.length)]))
+    this.#answer = Buffer.concat([Buffer.from(this.#tag, 'latin1'), line.subarray(tag.length)])
+    // Refused before the octets: they are not sent. Behind an announcement they are owed whatever the answer.
+    if (this.#outgoing[0] === 'continuation') this.#outgoing = []
+    if (this.#outgoing.length === 0 && !this.#reading) this.#end(this.#answer)
   }
 
   literalSink(): null {
@@ -113,6 +138,22 @@ export class AppendWork implements Work {
   dispose(): void {
     this.#over = true
     this.#messages.length = 0
+    this.#outgoing = []
+  }
+
+  #spillOut(bytes: Buffer): void {
+    const { out, spill } = this.#host
+    spill.octets += bytes.length
+    this.#spilling += bytes.length
+    out.ask(
+      'spill',
+      { op: 'write', bytes },
+      () => {
+        this.#spilling -= bytes.length
+        this.#go()
+      },
+      (error) => this.#fail(error),
+    )
   }
 
   #run(message: Message, step: () => TransformAction[]): void {
@@ -127,8 +168,9 @@ export class AppendWork implements Work {
   #perform(message: Message, action: TransformAction): void {
     switch (action.do) {
       case 'write':
-        message.sealed.push(action.bytes)
         message.octets += action.bytes.length
+        if (message.spillAt === null) message.sealed.push(action.bytes)
+        else this.#spillOut(action.bytes)
         break
       case 'ask': {
         const answered = (answer: unknown): void => {
@@ -162,7 +204,7 @@ export class AppendWork implements Work {
       this.#end(Buffer.from(`${imapReply(this.#tag, this.#failure)}\r\n`))
       return
     }
-    if (!this.#messages.every(({ done }) => done)) return
+    if (this.#spilling > 0 || !this.#messages.every(({ done }) => done)) return
     this.#send(this.#after)
   }
 
@@ -170,27 +212,60 @@ export class AppendWork implements Work {
     const tag = this.#host.nextTag()
     this.#upstreamTag = tag
     const plus = this.#host.literalPlus
-    let segment: Buffer[] = []
-    this.#messages.forEach(({ begin, sealed, octets }, i) => {
+    this.#messages.forEach(({ begin, sealed, octets, spillAt }, i) => {
       const texts = segmentsOf(begin.before, begin.literals, plus)
       if (i === 0) texts[0] = Buffer.concat([Buffer.from(tag), texts[0]!.subarray(this.#tag.length)])
-      texts.push(reannounce(texts.pop()!, octets, !plus))
-      for (const text of texts) {
-        segment.push(text)
-        this.#segments.push(segment)
-        segment = []
+      const unasked = plus && octets <= UNASKED_OCTETS
+      texts.push(reannounce(texts.pop()!, octets, !unasked))
+      for (const [n, text] of texts.entries()) {
+        this.#outgoing.push(text)
+        if (n < texts.length - 1 || !unasked) this.#outgoing.push('continuation')
       }
-      segment = sealed
+      if (spillAt === null) this.#outgoing.push(...sealed)
+      else this.#outgoing.push({ spillAt, octets })
     })
-    segment.push(after)
-    this.#segments.push(segment)
+    this.#outgoing.push(after)
     this.#messages.length = 0
-    this.continuation()
-    if (plus) while (this.#segments.length > 0) this.continuation()
+    this.#sendOn()
+  }
+
+  #sendOn(): void {
+    for (let next = this.#outgoing[0]; next !== undefined && !this.#reading; next = this.#outgoing[0]) {
+      if (next === 'continuation') return
+      this.#outgoing.shift()
+      if (Buffer.isBuffer(next)) this.#host.toUpstream(next)
+      else this.#read(next.spillAt, next.octets)
+    }
+    if (this.#answer !== null && !this.#reading && this.#outgoing.length === 0) this.#end(this.#answer)
+  }
+
+  #read(offset: number, left: number): void {
+    const octets = Math.min(left, SPILL_READ_OCTETS)
+    this.#reading = true
+    this.#host.out.ask(
+      'spill',
+      { op: 'read', offset, octets },
+      ({ bytes }) => {
+        if (this.#over || bytes === null) return
+        this.#host.toUpstream(bytes)
+        this.#reading = false
+        if (left > octets) this.#read(offset + octets, left - octets)
+        else this.#sendOn()
+      },
+      // The server counts on octets that are lost: the connection has to end (never cut, imap.md §3).
+      () => this.#host.hangUp(),
+    )
   }
 
   #end(line: Buffer): void {
+    if (this.#over) return
     this.#over = true
+    const { spill, out } = this.#host
+    if (this.#spilled && --spill.users === 0) {
+      spill.octets = 0
+      const ignore = (): void => {}
+      out.ask('spill', { op: 'clear' }, ignore, ignore)
+    }
     this.#host.toClient(line)
     this.#host.finished()
   }

@@ -47,6 +47,8 @@ type Job =
 /** Commands read ahead of their answers. More than any client pipelines; past it the client is not read. */
 const MAX_QUEUE = 200
 const MAX_PENDING = 500
+/** More than any provider takes; a bound for the file that large ones go through. */
+const MAX_APPEND_OCTETS = 1024 * 1024 * 1024
 /** A FETCH answer that we take apart: its text. Literals in it count too, but for message bodies. */
 const MAX_ANSWER_OCTETS = 4 * 1024 * 1024
 
@@ -83,6 +85,7 @@ export class Relay {
       settings,
       transforms: options.transforms,
       literalPlus: capabilities.has('LITERAL+'),
+      spill: { octets: 0, users: 0 },
       nextTag: () => `VES${++this.#ownTag}`,
       toUpstream: (bytes) => options.out.send('upstream', bytes),
       toClient: (bytes) => {
@@ -102,6 +105,10 @@ export class Relay {
         }
         this.#behindStream = null
         for (const octets of behind) options.toClient(octets)
+      },
+      hangUp: () => {
+        options.out.push({ do: 'hang-up', abort: true })
+        this.#broken = true
       },
       finished: () => {
         this.#active = null
@@ -188,14 +195,14 @@ export class Relay {
     const { maxbufOctets } = this.#host.settings
     const { octets } = start.literal
     const held = this.#append?.heldOctets ?? 0
-    const tooLarge = octets > maxbufOctets || held + octets > 2 * maxbufOctets
+    const tooLarge = octets > MAX_APPEND_OCTETS
     const error = this.#append?.failure ?? (tooLarge ? new GatewayError('LITERAL_TOO_LARGE', { octets }) : null)
     if (error === null) {
       if (this.#append === null) {
         this.#append = new AppendWork(this.#host, start.command.tag)
         this.#add({ kind: 'work', work: this.#append })
       }
-      this.#append.message(start)
+      this.#append.message(start, octets > maxbufOctets || held + octets > maxbufOctets)
     }
     const next = error === null ? reader.acceptMessage() : reader.refuse(error)
     if (next !== null) this.client(next)

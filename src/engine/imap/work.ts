@@ -42,6 +42,8 @@ export interface WorkHost {
   mimeBug: boolean
   /** The server takes `{n+}`. */
   readonly literalPlus: boolean
+  /** The session's file: octets written, and works that have some there. */
+  readonly spill: { octets: number; users: number }
   nextTag(): string
   toUpstream(bytes: Buffer | string): void
   toClient(bytes: Buffer | string): void
@@ -49,6 +51,8 @@ export interface WorkHost {
   stream(bytes: Buffer): void
   /** It is complete; `false`: it never will be, and the session must end. */
   streamed(complete: boolean): void
+  /** The upstream stream cannot be kept in order: the session ends, in the middle of what the server reads. */
+  hangUp(): void
   /** This work is done; the next command may go. */
   finished(): void
 }

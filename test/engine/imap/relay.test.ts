@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { GatewayError } from '../../../src/base/errors.ts'
-import { DOVECOT, PROVIDER, Stage, seal } from './stage.ts'
+import { DOVECOT, Stage, seal } from './stage.ts'
 
 describe('pass-through', () => {
   it('passes commands and answers octet for octet, pipelined, at every split', () => {
@@ -449,18 +449,76 @@ describe('APPEND', () => {
     assert.equal(stage.takeUpstream(), '')
   })
 
-  it('refuses a literal that is too large, asked or not, and stays in step', () => {
+  it('takes a large message through the file, asks before it sends the octets, and cleans up', () => {
+    const message = 'x'.repeat(70_000)
+    const octets = seal(message)
     const stage = Stage.ready()
-    stage.client('b APPEND INBOX {70000}\r\nc NOOP\r\n')
-    assert.equal(stage.takeClient(), 'b NO [LIMIT] Literal too large\r\n')
-    stage.client(`d APPEND INBOX {70000+}\r\n${'x\r\n'.repeat(23333)}x\r\ne NOOP\r\n`)
-    assert.equal(stage.takeClient(), 'd NO [LIMIT] Literal too large\r\n')
-    assert.equal(stage.takeUpstream(), 'c NOOP\r\ne NOOP\r\n')
-    stage.client('f APPEND INBOX {3+}\r\none {70000+}\r\n').client('y'.repeat(70000)).client('\r\ng NOOP\r\n')
-    stage.server('c OK\r\ne OK\r\n')
-    assert.match(stage.takeClient(), /f NO \[LIMIT\] Literal too large\r\n$/)
-    assert.equal(stage.takeUpstream(), 'g NOOP\r\n')
+    stage.client('b APPEND INBOX {70000}\r\n')
+    assert.equal(stage.takeClient(), '+ OK\r\n')
+    stage.client(`${message}\r\nc NOOP\r\n`)
+    assert.equal(stage.takeUpstream(), `VES1 APPEND INBOX {${octets.length}}\r\n`)
+    assert.equal(stage.spilled.length, octets.length)
+    stage.server('+ go\r\n')
+    assert.equal(stage.takeUpstream(), `${octets}\r\n`)
+    stage.server('VES1 OK done\r\n')
+    assert.equal(stage.takeClient(), 'b OK done\r\n')
+    assert.equal(stage.takeUpstream(), 'c NOOP\r\n')
+    assert.equal(stage.spilled.length, 0)
+    const refused = Stage.ready()
+    refused.client(`b APPEND INBOX {70000+}\r\n${message}\r\nc NOOP\r\n`)
+    refused.takeUpstream()
+    refused.server('VES1 NO [OVERQUOTA] full\r\n')
+    assert.equal(refused.takeUpstream(), 'c NOOP\r\n')
+    assert.equal(refused.takeClient(), 'b NO [OVERQUOTA] full\r\n')
   })
 
-  it('uses the client’s login only once', () => assert.equal(PROVIDER.sasl, null))
+  it('owes the server the octets it announced, whatever the answer', () => {
+    const stage = Stage.ready()
+    stage.client('b APPEND INBOX {3+}\r\none {60000+}\r\n').client(`${'x'.repeat(60_000)}\r\nc NOOP\r\n`)
+    stage.held.add('spill')
+    assert.match(stage.takeUpstream(), /^VES1 APPEND INBOX \{28\+\}\r\n[\s\S]* \{\d+\}\r\n$/)
+    stage.server('VES1 NO over\r\n')
+    assert.equal(stage.takeUpstream(), 'c NOOP\r\n')
+  })
+
+  it('says so when there is no space for the file; nothing goes up', () => {
+    const stage = Stage.ready({
+      answers: {
+        spill: ({ op }) => {
+          if (op === 'write') throw new GatewayError('IO', { errno: 28 })
+          return { bytes: null }
+        },
+      },
+    })
+    stage.client(`b APPEND INBOX {70000+}\r\n${'x'.repeat(70_000)}\r\nc NOOP\r\n`)
+    assert.equal(stage.takeClient(), 'b NO [UNAVAILABLE] XVES-4.28 I/O error\r\n')
+    assert.equal(stage.takeUpstream(), 'c NOOP\r\n')
+  })
+
+  it('ends the connection in the literal rather than cut a message', () => {
+    let reads = 0
+    const stage = Stage.ready({
+      answers: {
+        spill: ({ op }) => {
+          if (op === 'read' && ++reads > 0) throw new GatewayError('IO', { errno: 5 })
+          return { bytes: null }
+        },
+      },
+    })
+    stage.client(`b APPEND INBOX {70000+}\r\n${'x'.repeat(70_000)}\r\n`)
+    stage.server('+ go\r\n')
+    assert.ok(stage.hungUp)
+    assert.ok(stage.ended instanceof GatewayError)
+  })
+
+  it('refuses a literal that is too large, asked or not, and stays in step', () => {
+    const stage = Stage.ready()
+    stage.client('b APPEND INBOX {2000000000}\r\nc NOOP\r\n')
+    assert.equal(stage.takeClient(), 'b NO [LIMIT] Literal too large\r\n')
+    assert.equal(stage.takeUpstream(), 'c NOOP\r\n')
+    stage.client('d APPEND INBOX {3+}\r\none {2000000000}\r\ne NOOP\r\n')
+    stage.server('c OK\r\n')
+    assert.equal(stage.takeClient(), 'c OK\r\nd NO [LIMIT] Literal too large\r\n')
+    assert.equal(stage.takeUpstream(), 'e NOOP\r\n')
+  })
 })

@@ -54,6 +54,8 @@ export class Stage {
   readonly logs: { event: string; fields: Readonly<Record<string, unknown>> }[] = []
   ended: Extract<Action, { do: 'close' }>['why'] | null = null
   hungUp = false
+  /** What is in the session's file. */
+  spilled: Buffer = Buffer.alloc(0)
   nowMs = 1_000_000
   deadlineMs: number | null = null
   readonly #options: StageOptions
@@ -91,6 +93,13 @@ export class Stage {
         throw new Error('no batches here')
       },
       wait: () => null,
+      spill: (ask) => {
+        if (ask.op === 'write') this.spilled = Buffer.concat([this.spilled, ask.bytes])
+        if (ask.op === 'clear') this.spilled = Buffer.alloc(0)
+        return {
+          bytes: ask.op === 'read' ? Buffer.from(this.spilled.subarray(ask.offset, ask.offset + ask.octets)) : null,
+        }
+      },
       ...options.answers,
     } as Required<Answers>
     const start: SessionStart = {

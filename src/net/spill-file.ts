@@ -1,0 +1,64 @@
+/**
+ * Where a session puts sealed octets that do not fit its memory: a file without a name, in the system's folder for such,
+ * gone with its descriptor whatever happens (imap.md §3, APPEND). Only ciphertext ever comes here.
+ */
+import { randomBytes } from 'node:crypto'
+import { type FileHandle, open, unlink } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { GatewayError } from '../base/errors.ts'
+
+/** Of one session: a disk is not for one client to fill. */
+const MAX_OCTETS = 1536 * 1024 * 1024
+
+export class SpillFile {
+  #file: Promise<FileHandle> | null = null
+  #octets = 0
+
+  /** Appends, in the order of the calls. Rejects with BUFFER_EXCEEDED, or IO where there is no space. */
+  async write(bytes: Buffer): Promise<void> {
+    const at = this.#octets
+    this.#octets += bytes.length
+    if (this.#octets > MAX_OCTETS) throw new GatewayError('BUFFER_EXCEEDED', { octets: this.#octets })
+    try {
+      this.#file ??= nameless()
+      await (await this.#file).write(bytes, 0, bytes.length, at)
+    } catch (error) {
+      throw ioError(error)
+    }
+  }
+
+  /** Exactly these octets, written before. */
+  async read(offset: number, octets: number): Promise<Buffer> {
+    try {
+      if (this.#file === null) throw new Error('nothing was written')
+      const bytes = Buffer.allocUnsafe(octets)
+      const { bytesRead } = await (await this.#file).read(bytes, 0, octets, offset)
+      if (bytesRead !== octets) throw new Error('short read')
+      return bytes
+    } catch (error) {
+      throw ioError(error)
+    }
+  }
+
+  /** Gives the space back; the next write begins a new file. Never rejects. */
+  async clear(): Promise<void> {
+    const file = this.#file
+    this.#file = null
+    this.#octets = 0
+    if (file === null) return
+    await file.then((handle) => handle.close()).catch(() => undefined)
+  }
+}
+
+async function nameless(): Promise<FileHandle> {
+  const path = join(tmpdir(), `vesmail-${randomBytes(12).toString('hex')}`)
+  const file = await open(path, 'wx+', 0o600)
+  await unlink(path)
+  return file
+}
+
+function ioError(error: unknown): GatewayError {
+  const { code, errno } = error as NodeJS.ErrnoException
+  return new GatewayError('IO', { reason: code ?? 'spill', errno: errno === undefined ? 0 : -errno }, error)
+}

@@ -20,6 +20,8 @@ export interface DataTransferOptions {
   /** Of the client's octets; null = none. */
   readonly maxOctets: number | null
   readonly send: (bytes: Buffer) => void
+  /** The same without dots, before it is sent. */
+  readonly copy: (bytes: Buffer) => void
   /** Ask and bring the answer to {@link DataTransfer.answer}; a refusal to {@link DataTransfer.fail}. */
   readonly ask: (ask: TransformAsk) => void
   /** Once, at once: nothing more goes to the provider, and what went must not become a message. */
@@ -127,6 +129,7 @@ export class DataTransfer {
   #output(bytes: Buffer): void {
     if (this.#state !== 'flowing') return
     if (this.#options.sevenBit && !this.#eightBit) this.#eightBit = hasEightBit(bytes)
+    this.#options.copy(bytes)
     for (const piece of this.#encoder.push(bytes)) {
       this.#toProvider += piece.length
       this.#options.send(piece)

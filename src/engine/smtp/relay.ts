@@ -6,15 +6,13 @@
 import { GatewayError } from '../../base/errors.ts'
 import type { Account, SealMode } from '../account.ts'
 import type { Asking } from '../asking.ts'
-import type { SealKeyAnswer } from '../seal/message-key.ts'
 import type { SessionStart } from '../session.ts'
-import type { Transform, TransformAsk } from '../transform.ts'
+import type { Transform } from '../transform.ts'
 import { type Capabilities, ownLines, parseCapabilities } from './capabilities.ts'
 import { type Command, parseHelloName, parsePathCommand, printParameters } from './command.ts'
-import { DataTransfer } from './data-transfer.ts'
 import type { Envelope, Outcome } from './envelope.ts'
 import { planMail, planRecipient } from './mail-parameters.ts'
-import { receivedHeader } from './received.ts'
+import { MessageUpload } from './message-upload.ts'
 import { isPositive, printReply, type Reply, replyOf, replyOfFault, withEnhancedCode, withLine } from './reply.ts'
 
 /** Commands of one client under way at once; more wait unread. */
@@ -63,9 +61,7 @@ export class Relay {
   readonly #queue: Exchange[] = []
   /** Of the last MAIL that was read; null outside a transaction. */
   #envelope: Envelope | null = null
-  #transfer: DataTransfer | null = null
-  /** Why the message in transfer will not be, and the provider's own words if it has any. */
-  #breakdown: { readonly error: GatewayError; readonly reply: Reply | null } | null = null
+  #upload: MessageUpload | null = null
 
   constructor(options: RelayOptions, asking: Asking) {
     this.#options = options
@@ -81,12 +77,12 @@ export class Relay {
   }
 
   get takesData(): boolean {
-    return this.#transfer?.readsOn === true
+    return this.#upload?.readsOn === true
   }
 
   /** The provider has begun to take a message and does not have all of it. */
   get uploading(): boolean {
-    return this.#transfer !== null
+    return this.#upload !== null
   }
 
   /** Nothing was asked of anybody but the client: its silence is its own. */
@@ -95,7 +91,7 @@ export class Relay {
   }
 
   get wants(): boolean {
-    return this.#transfer?.wants ?? true
+    return this.#upload?.wants ?? true
   }
 
   /** False from DATA to the message's final reply: what stands behind DATA is no command (yet). */
@@ -157,14 +153,14 @@ export class Relay {
 
   /** Octets of a message, while {@link takesData}. @returns those behind its end; null: not there yet */
   data(bytes: Buffer): Buffer | null {
-    return this.#transfer!.push(bytes)
+    return this.#upload!.push(bytes)
   }
 
   onReply(reply: Reply): void {
     if (this.#stage === 'data') {
       // Before the end of data only a refusal makes sense, and never an acceptance of half a message.
       const error = new GatewayError('UPSTREAM_UNEXPECTED', { at: 'DATA', code: reply.code })
-      this.#break(error, reply.code >= 400 ? reply : null)
+      this.#upload!.break(error, reply.code >= 400 ? reply : null)
       return
     }
     const exchange = this.#queue.find(({ state }) => state === 'sent')
@@ -187,7 +183,7 @@ export class Relay {
   onProviderGone(cause: GatewayError | null): void {
     const error = cause ?? new GatewayError('UPSTREAM_CONNECTION', { reason: 'closed' })
     if (this.#stage === 'data') {
-      this.#break(error, null)
+      this.#upload!.break(error, null)
       return
     }
     // After the final dot nobody knows whether the provider has the message: the client asks again.
@@ -198,7 +194,7 @@ export class Relay {
   /** @returns false: the provider has the whole message, so its reply is waited for */
   onClientGone(): boolean {
     if (this.#stage === 'closing') return false
-    this.#transfer?.fail(new GatewayError('IO', { side: 'client' }))
+    this.#upload?.break(new GatewayError('IO', { side: 'client' }), null)
     return true
   }
 
@@ -341,57 +337,18 @@ export class Relay {
   #begin(envelope: Envelope, outcome: Outcome): void {
     const { start, account, makeSealer } = this.#options
     this.#stage = 'data'
-    let uri: string | null = null
-    const sealed = outcome === 'sealed'
-    const transfer = new DataTransfer({
-      transform: sealed ? makeSealer(account) : null,
-      head: receivedHeader({
-        client: start.client,
-        local: start.local,
-        helo: this.#helo,
-        host: start.host,
-        version: start.version,
-        encrypt: sealed,
-        mode: envelope.mode,
-        nowMs: start.nowMs(),
-      }),
-      sevenBit: envelope.mustBeSevenBit,
-      maxOctets: start.maxMessageOctets ?? null,
-      send: (bytes) => this.#asking.send('upstream', bytes),
-      ask: (ask) => this.#askFor(ask, transfer, envelope, (item) => (uri = item)),
-      broken: (error) => {
-        this.#breakdown ??= { error, reply: null }
-        // Before the final dot: the provider forgets what it has (RFC 5321 §4.1.1.10).
-        this.#asking.push({ do: 'hang-up', abort: true })
-        this.#asking.log('error', 'message', { result: 'refused', code: error.code, mode: envelope.mode })
-      },
-      ended: () => this.#ended(envelope, outcome, () => uri),
-    })
-    this.#transfer = transfer
+    const upload: MessageUpload = new MessageUpload(
+      { start, account, helo: this.#helo, envelope, outcome, makeSealer, ended: () => this.#ended(upload) },
+      this.#asking,
+    )
+    this.#upload = upload
   }
 
-  #askFor(ask: TransformAsk, transfer: DataTransfer, envelope: Envelope, made: (uri: string) => void): void {
-    const answered = (answer: unknown): void => {
-      if (ask.kind === 'seal-key') made((answer as SealKeyAnswer).uri)
-      transfer.answer(ask.id, answer)
-    }
-    const refused = (error: GatewayError): void => transfer.fail(error)
-    if (ask.kind === 'seal-key') {
-      const question = { ...ask.ask, recipients: envelope.accepted, mode: envelope.mode }
-      this.#asking.ask('seal-key', question, answered, refused)
-    } else if (ask.kind === 'batch') {
-      this.#asking.ask('batch', ask.ask, answered, refused)
-    } else {
-      refused(new GatewayError('INTERNAL', { reason: 'a sealer opens nothing' }))
-    }
-  }
-
-  #ended(envelope: Envelope, outcome: Outcome, uri: () => string | null): void {
-    const octets = this.#transfer!.octets
-    this.#transfer = null
+  #ended(upload: MessageUpload): void {
+    this.#upload = null
     this.#envelope = null
-    if (this.#breakdown !== null) {
-      const { error, reply } = this.#breakdown
+    if (upload.breakdown !== null) {
+      const { error, reply } = upload.breakdown
       this.#send(reply ?? transactionReply(error))
       this.#over(lostReply(error), error)
       return
@@ -402,28 +359,10 @@ export class Relay {
       send: null,
       settle: (reply) => {
         this.#stage = 'commands'
-        const accepted = isPositive(reply)
-        this.#asking.log(accepted ? 'info' : 'warn', 'message', {
-          result: accepted ? 'accepted' : 'refused by the provider',
-          code: reply.code,
-          mode: envelope.mode,
-          encrypted: outcome === 'sealed',
-          uri: uri(),
-          recipients: envelope.accepted.length,
-          vaults: envelope.vaults,
-          fromClientOctets: octets.fromClient,
-          toProviderOctets: octets.toProvider,
-        })
-        if (!accepted) return reply
-        return withLine(reply, uri() ?? 'VESmail WARNING: This email was NOT encrypted')
+        return upload.finalReply(reply)
       },
       reply: null,
     })
-  }
-
-  #break(error: GatewayError, reply: Reply | null): void {
-    this.#breakdown ??= { error, reply }
-    this.#transfer!.fail(error)
   }
 
   // The queue

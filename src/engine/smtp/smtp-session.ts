@@ -10,9 +10,10 @@ import { type SaslServer, type SaslServerStep, saslServer, serverMechanisms } fr
 import type { Action, Event, Session, SessionStart, Side } from '../session.ts'
 import type { Transform } from '../transform.ts'
 import { ownLines } from './capabilities.ts'
+import { ClientLogin } from './client-login.ts'
 import { type Command, parseCommand, parseHelloName } from './command.ts'
 import { LineFramer } from './line-framer.ts'
-import { ProviderLogin, type ProviderLoginResult } from './provider-login.ts'
+import type { ProviderLoginResult } from './provider-login.ts'
 import { parseMode, Relay } from './relay.ts'
 import { printReply, type Reply, ReplyFramer, replyOf, replyOfFault, withEnhancedCode } from './reply.ts'
 
@@ -20,8 +21,6 @@ import { printReply, type Reply, ReplyFramer, replyOf, replyOfFault, withEnhance
 const LOGIN_MS = 30_000
 const COMMAND_MS = 120_000
 const DATA_MS = 900_000
-/** smtp.md §1: guessing passwords takes time. */
-const FAILED_LOGIN_MS = 2000
 const MAX_FAILED_LOGINS = 3
 /** Commands that we refuse before we hang up: who sends that many is no mail client. */
 const MAX_BAD_COMMANDS = 20
@@ -65,10 +64,9 @@ export class SmtpSession implements Session {
   #helo = ''
   #mode: SealMode | null = null
   #sasl: SaslServer | null = null
-  #accountName = ''
   #failedLogins = 0
   #badCommands = 0
-  #providerLogin: ProviderLogin | null = null
+  #clientLogin: ClientLogin | null = null
   #relay: Relay | null = null
   /** Read, but its turn has not come. */
   #held: Command | null = null
@@ -116,7 +114,7 @@ export class SmtpSession implements Session {
       case 'closed':
         if (event.side === 'client') this.#onClientGone()
         else if (this.#relay !== null) this.#relay.onProviderGone(event.error)
-        else this.#providerLogin?.onGone()
+        else this.#clientLogin?.onGone()
         return
       case 'answer':
       case 'refused':
@@ -361,40 +359,29 @@ export class SmtpSession implements Session {
   #login(credentials: Credentials): void {
     this.#phase = 'login'
     this.#sasl = null
-    this.#accountName = credentials.account
-    this.#asking.ask(
-      'login',
-      credentials,
-      (account) => this.#toProvider(account),
-      (error) => this.#loginFailed(error, null),
-    )
-  }
-
-  #toProvider(account: Account): void {
-    const provider = account.profile.smtp
-    if (provider === null) {
-      this.#loginFailed(new GatewayError('PROFILE_INVALID'), null)
-      return
-    }
-    this.#providerLogin = new ProviderLogin(
+    this.#clientLogin = new ClientLogin(
       {
-        provider,
+        credentials,
         helo: this.#helo,
         random: this.#start.random,
-        done: (result) => this.#joined(account, provider.mode ?? this.#mode ?? 'REJECT', result),
-        failed: (error, reply) => this.#loginFailed(error, reply),
+        joined: (account, result) => this.#joined(account, result),
+        failed: (error, reply) => {
+          this.#clientLogin = null
+          this.#phase = 'hello'
+          this.#reply(reply)
+          if (++this.#failedLogins < MAX_FAILED_LOGINS) return
+          this.#reply(replyOf(421, '4.7.0 Too many failed logins'))
+          this.#close(error)
+        },
       },
       this.#asking,
     )
-    this.#providerLogin.start()
   }
 
-  #joined(account: Account, mode: SealMode, result: ProviderLoginResult): void {
-    const { capabilities, reply } = result
-    this.#providerLogin = null
+  #joined(account: Account, { capabilities, reply }: ProviderLoginResult): void {
+    this.#clientLogin = null
     this.#phase = 'joined'
     this.#badCommands = 0
-    this.#asking.log('info', 'login', { result: 'ok', account: this.#accountName, user: account.user, mode })
     this.#reply(capabilities.enhancedStatusCodes ? reply : withEnhancedCode(reply))
     this.#relay = new Relay(
       {
@@ -402,7 +389,7 @@ export class SmtpSession implements Session {
         account,
         capabilities,
         helo: this.#helo,
-        mode,
+        mode: account.profile.smtp?.mode ?? this.#mode ?? 'REJECT',
         makeSealer: (owner) => this.#parts.makeSealer(this.#start, owner),
         unread: () => this.#lines.length,
         end: (last, why) => {
@@ -414,28 +401,6 @@ export class SmtpSession implements Session {
     )
   }
 
-  /** @param reply what the provider said */
-  #loginFailed(error: GatewayError, reply: Reply | null): void {
-    this.#providerLogin = null
-    this.#asking.push({ do: 'hang-up', abort: false })
-    const codes = error.smtpLoginReply
-    this.#asking.log('warn', 'login', {
-      result: codes.startsWith('5') ? 'denied' : 'failed',
-      code: error.code,
-      account: this.#accountName,
-      reason: error.detail.reason ?? error.detail.at ?? null,
-    })
-    const answer = loginReply(error, reply)
-    const answered = (): void => {
-      this.#reply(answer)
-      this.#phase = 'hello'
-      if (++this.#failedLogins < MAX_FAILED_LOGINS) return
-      this.#reply(replyOf(421, '4.7.0 Too many failed logins'))
-      this.#close(error)
-    }
-    this.#asking.ask('wait', { ms: FAILED_LOGIN_MS }, answered, answered)
-  }
-
   // The provider
 
   #onUpstream(bytes: Buffer): void {
@@ -443,14 +408,14 @@ export class SmtpSession implements Session {
     try {
       for (let reply = this.#replies.next(); reply !== null; reply = this.#replies.next()) {
         if (this.#relay !== null) this.#relay.onReply(reply)
-        else this.#providerLogin?.onReply(reply, this.#replies.length > 0)
+        else this.#clientLogin?.onReply(reply, this.#replies.length > 0)
         if (this.#phase === 'closed') return
       }
     } catch (thrown) {
       const error = asGatewayError(thrown)
       if (error.code === 'INTERNAL') throw error
       if (this.#relay !== null) this.#relay.onProviderGone(error)
-      else this.#providerLogin?.onGone()
+      else this.#clientLogin?.onGone()
     }
   }
 
@@ -486,7 +451,7 @@ export class SmtpSession implements Session {
     // A message under way must not be taken for whole.
     if (this.#relay?.uploading === true) this.#asking.push({ do: 'hang-up', abort: true })
     this.#phase = 'closed'
-    this.#providerLogin?.abandon()
+    this.#clientLogin?.abandon()
     this.#asking.forget()
     this.#asking.push({ do: 'deadline', ms: null })
     this.#asking.push({ do: 'close', why })
@@ -514,15 +479,6 @@ export class SmtpSession implements Session {
     this.#deadlineSetMs = nowMs
     this.#asking.push({ do: 'deadline', ms })
   }
-}
-
-/** Our lines around the provider's own (smtp.md §1). */
-function loginReply(error: GatewayError, reply: Reply | null): Reply {
-  const codes = error.smtpLoginReply
-  if (reply === null) return replyOfFault(codes, error.wireText)
-  const ours = replyOfFault(codes, error.wireText, 'Check the server, login and password in the VESmail profile')
-  const theirs = reply.lines.map((line) => `${reply.code} ${line}`)
-  return { code: ours.code, lines: [ours.lines[0]!, ...theirs, ours.lines[1]!] }
 }
 
 function lostShutdown(): Reply {

@@ -12,9 +12,9 @@ import type { MessageKind } from './mailbox.ts'
 import { imapReply } from './reply.ts'
 import type { FetchAnswer } from './response.ts'
 import { SealedAnswer } from './sealed-answer.ts'
-import { isSealed, MARK_FIELDS } from './sealed-mark.ts'
+import { isMark, isMarkLabel, isSealed, MARK_FIELDS } from './sealed-mark.ts'
 import { countOf, printSets } from './sequence-set.ts'
-import { unasked } from './template.ts'
+import { unasked, without } from './template.ts'
 import type { LiteralSink, Work, WorkHost } from './work.ts'
 
 /** A command line of our own stays below what any server takes (RFC 7162 §4 asks for 8192). */
@@ -31,6 +31,8 @@ type Unit =
 
 type State =
   | { readonly in: 'learning'; readonly tag: string }
+  /** Learning and answering in one: plain messages go to the client at once, sealed ones come after. */
+  | { readonly in: 'both'; readonly tag: string }
   | { readonly in: 'plain'; readonly tag: string }
   /** Sealed messages under way, in order; the first one speaks, the others wait with what they have. */
   | { readonly in: 'sealed'; readonly answers: SealedAnswer[] }
@@ -79,10 +81,29 @@ export class FetchWork implements Work {
       }
     }
     const tag = this.#host.nextTag()
+    if (this.#isSmall && !this.#host.keepOrder) {
+      this.#state = { in: 'both', tag }
+      const uid = this.#addsUid ? 'UID ' : ''
+      const items = this.#fetch.items.map(printItem).join(' ')
+      this.#host.toUpstream(`${tag} ${this.#verb} ${set.text} (${uid}${items} ${MARK_FIELDS})${modifiers}\r\n`)
+      return
+    }
     this.#state = { in: 'learning', tag }
     this.#host.toUpstream(
       `${tag} ${this.#verb} ${set.text} (UID ${MARK_FIELDS}${this.#wantsSizes ? ' RFC822.SIZE' : ''})${modifiers}\r\n`,
     )
+  }
+
+  /** No bodies: what the server says of a sealed message meanwhile costs little, and a second question for plain ones more. */
+  get #isSmall(): boolean {
+    return this.#fetch.items.every(
+      (item) =>
+        item.kind !== 'section' || (item.section.text !== null && item.section.text !== 'TEXT' && !isMark(item)),
+    )
+  }
+
+  get #addsUid(): boolean {
+    return !this.#fetch.uid && !this.#fetch.items.some((item) => item.kind === 'attribute' && item.text === 'UID')
   }
 
   /** Bodies are asked for: then a large sealed message must be known for one before it is read. */
@@ -102,6 +123,8 @@ export class FetchWork implements Work {
     switch (this.#state.in) {
       case 'learning':
         return this.#learn(answer, bytes)
+      case 'both':
+        return this.#learnAndPass(answer, bytes)
       case 'sealed':
         return this.#state.answers.some((each) => each.fetch(answer, bytes))
       default:
@@ -118,11 +141,13 @@ export class FetchWork implements Work {
         for (const answer of [...this.#state.answers]) answer.tagged(tag)
         break
       case 'learning':
+      case 'both':
       case 'plain':
         if (tag !== this.#state.tag) throw new GatewayError('UPSTREAM_UNEXPECTED', { reason: 'tag' })
         if (this.#state.in === 'plain') this.#next()
-        else if (ok) this.#learned()
-        else this.#finish()
+        else if (!ok) this.#finish()
+        else if (this.#state.in === 'both') this.#startUnits()
+        else this.#learned()
         break
       case 'over':
         break
@@ -163,6 +188,21 @@ export class FetchWork implements Work {
     return true
   }
 
+  #learnAndPass(answer: FetchAnswer, bytes: Buffer): boolean {
+    const mark = answer.items.findLast((item) => isMarkLabel(bytes.toString('latin1', item.label[0], item.label[1])))
+    if (mark === undefined) return false
+    const sealed = isSealed(stringAt(bytes, mark.value[0]))
+    const { uid } = answer
+    if (uid !== null) this.#host.mailbox.learn(uid, sealed ? 'sealed' : 'plain')
+    const number = this.#fetch.uid ? uid : answer.number
+    if (sealed) {
+      if (number !== null) this.#found.push({ number, uid, sealed })
+      return true
+    }
+    this.#host.toClient(without(answer, bytes, (item) => item === mark || (this.#addsUid && item.name === 'UID')))
+    return true
+  }
+
   #learned(): void {
     const found = this.#found
     this.#found = []
@@ -171,6 +211,13 @@ export class FetchWork implements Work {
       this.#pass(this.#fetch.withoutVanished)
       return
     }
+    this.#found = found
+    this.#startUnits()
+  }
+
+  #startUnits(): void {
+    const found = this.#found
+    this.#found = []
     const units: Unit[] = []
     let plain: number[] = []
     const flush = (): void => {

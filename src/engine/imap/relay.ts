@@ -85,6 +85,8 @@ export class Relay {
       settings,
       transforms: options.transforms,
       literalPlus: capabilities.has('LITERAL+'),
+      keepOrder: false,
+      exactSizes: (options.account.profile.imap?.sizes ?? settings.sizes) === 'exact',
       spill: { octets: 0, users: 0 },
       nextTag: () => `VES${++this.#ownTag}`,
       toUpstream: (bytes) => options.out.send('upstream', bytes),
@@ -395,10 +397,19 @@ export class Relay {
     }
   }
 
+  /** imap.md §5: `XVES NOOP`, `XVES CALC [0|1]`, `XVES ORDER [0|1]`. */
   #xves({ tag, text, argsAt }: ClientCommand): void {
-    const args = text.toString('latin1', argsAt).trim().toUpperCase()
-    if (args !== 'NOOP') throw new GatewayError('SYNTAX')
-    this.#reply(`${tag} OK XVES NOOP completed`)
+    const words = text.toString('latin1', argsAt).trim().toUpperCase().split(/ +/)
+    const [name, value] = words
+    if (words.length > 2 || (value !== undefined && value !== '0' && value !== '1')) throw new GatewayError('SYNTAX')
+    if (name === 'CALC') {
+      if (value !== undefined) this.#host.exactSizes = value === '1'
+      this.#reply(`* XVES CALC ${this.#host.exactSizes ? 1 : 0}`)
+    } else if (name === 'ORDER') {
+      if (value !== undefined) this.#host.keepOrder = value === '1'
+      this.#reply(`* XVES ORDER ${this.#host.keepOrder ? 1 : 0}`)
+    } else if (name !== 'NOOP' || value !== undefined) throw new GatewayError('SYNTAX')
+    this.#reply(`${tag} OK XVES ${name} completed`)
   }
 
   #reply(text: string): void {

@@ -1,9 +1,21 @@
 /** Is a message sealed? Decided on its root header as a whole (message-format.md §1). */
+import { type FetchItem, printSection } from './fetch-items.ts'
 
 const ID_SUFFIX = '.m.ves.world'
 
 /** The fields that decide, as FETCH asks for them. */
 export const MARK_FIELDS = 'BODY.PEEK[HEADER.FIELDS (X-VESMAIL-ID MESSAGE-ID)]'
+
+/** Would its answer look like that to our question? */
+export function isMark(item: FetchItem): boolean {
+  if (item.kind !== 'section' || item.section.part.length > 0) return false
+  return isMarkLabel(`BODY[${printSection(item.section)}]`)
+}
+
+/** The label of the answer, as servers write it: any case, names quoted or not. */
+export function isMarkLabel(label: string): boolean {
+  return /^BODY\[HEADER\.FIELDS \("?X-VESMAIL-ID"? "?MESSAGE-ID"?\)\]$/i.test(label)
+}
 
 /** @param header a header block, or only the fields of {@link MARK_FIELDS} */
 export function isSealed(header: Buffer): boolean {

@@ -110,3 +110,15 @@ export function unasked(answer: FetchAnswer, bytes: Buffer, ours: (item: AnswerI
   const texts = [...uid, ...others].map((item) => bytes.toString('latin1', item.label[0], item.value[1]))
   return Buffer.from(`* ${answer.number} FETCH (${texts.join(' ')})\r\n`, 'latin1')
 }
+
+/** The answer without some of its items. */
+export function without(answer: FetchAnswer, bytes: Buffer, dropped: (item: AnswerItem) => boolean): Buffer {
+  const out: Buffer[] = [Buffer.from(`* ${answer.number} FETCH (`)]
+  for (const item of answer.items) {
+    if (dropped(item)) continue
+    if (out.length > 1) out.push(Buffer.from(' '))
+    out.push(bytes.subarray(item.label[0], item.value[1]))
+  }
+  out.push(Buffer.from(')\r\n'))
+  return Buffer.concat(out)
+}

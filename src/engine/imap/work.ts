@@ -42,6 +42,10 @@ export interface WorkHost {
   mimeBug: boolean
   /** The server takes `{n+}`. */
   readonly literalPlus: boolean
+  /** XVES CALC, `sizes: exact`: no size is ever estimated. */
+  exactSizes: boolean
+  /** XVES ORDER: answers in the server's order of messages. */
+  keepOrder: boolean
   /** The session's file: octets written, and works that have some there. */
   readonly spill: { octets: number; users: number }
   nextTag(): string

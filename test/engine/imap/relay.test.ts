@@ -186,7 +186,8 @@ describe('the end', () => {
 
 const PLAIN_MARK = 'BODY[HEADER.FIELDS (X-VESMAIL-ID MESSAGE-ID)] {2}\r\n\r\n'
 const SEALED_MARK = 'BODY[HEADER.FIELDS (X-VESMAIL-ID MESSAGE-ID)] {21}\r\nX-VESmail-ID: <m>\r\n\r\n'
-const LEARN = '(UID BODY.PEEK[HEADER.FIELDS (X-VESMAIL-ID MESSAGE-ID)])'
+const MARK = 'BODY.PEEK[HEADER.FIELDS (X-VESMAIL-ID MESSAGE-ID)]'
+const LEARN = `(UID ${MARK})`
 const LEARN_SIZED = LEARN.replace(/\)$/, ' RFC822.SIZE)')
 const MESSAGE = 'Subject: secret\r\n\r\nhello\r\n'
 
@@ -224,13 +225,29 @@ describe('FETCH', () => {
 
   it('forgets when the mailbox changes', () => {
     const stage = selected()
-    stage.client('b UID FETCH 7 RFC822.SIZE\r\n')
-    stage.server(`* 1 FETCH (UID 7 ${PLAIN_MARK})\r\nVES1 OK\r\n* 1 FETCH (UID 7 RFC822.SIZE 3)\r\nb OK\r\n`)
+    stage.client('b UID FETCH 7 BODY[1]\r\n')
+    stage.server(`* 1 FETCH (UID 7 ${PLAIN_MARK})\r\nVES1 OK\r\n* 1 FETCH (UID 7 BODY[1] {1}\r\nx)\r\nb OK\r\n`)
     stage.takeUpstream()
     stage.client('c SELECT other\r\n')
     stage.server('* OK [UIDVALIDITY 10] x\r\nc OK\r\n')
-    stage.client('d UID FETCH 7 RFC822.SIZE\r\n')
-    assert.equal(stage.takeUpstream(), `c SELECT other\r\nVES2 UID FETCH 7 ${LEARN}\r\n`)
+    stage.client('d UID FETCH 7 BODY[1]\r\n')
+    assert.equal(stage.takeUpstream(), `c SELECT other\r\nVES2 UID FETCH 7 ${LEARN_SIZED}\r\n`)
+  })
+
+  it('learns and answers in one when no bodies are asked for; sealed ones come after', () => {
+    const stage = selected()
+    stage.client('b FETCH 1:3 (ENVELOPE)\r\n')
+    assert.equal(stage.takeUpstream(), `VES1 FETCH 1:3 (UID ENVELOPE ${MARK})\r\n`)
+    const sealedOne = `* 2 FETCH (UID 8 ENVELOPE (x) ${SEALED_MARK})\r\n`
+    stage.server(`* 1 FETCH (UID 7 ENVELOPE ("a" NIL) ${PLAIN_MARK})\r\n* 4 EXISTS\r\n${sealedOne}`)
+    assert.equal(stage.takeClient(), '* 1 FETCH (ENVELOPE ("a" NIL))\r\n* 4 EXISTS\r\n')
+    stage.server(`* 3 FETCH (ENVELOPE ("c" NIL) UID 9 FLAGS (\\Seen) ${PLAIN_MARK})\r\nVES1 OK done\r\n`)
+    assert.equal(stage.takeClient(), '* 3 FETCH (ENVELOPE ("c" NIL) FLAGS (\\Seen))\r\n')
+    assert.match(stage.takeUpstream(), /^VES2 FETCH 2 \(UID RFC822.SIZE BODYSTRUCTURE BODY.PEEK\[HEADER\]\)\r\n$/)
+    const ordered = selected()
+    ordered.client('a XVES ORDER 1\r\nb FETCH 1:3 (ENVELOPE)\r\n')
+    assert.equal(ordered.takeClient(), '* XVES ORDER 1\r\na OK XVES ORDER completed\r\n')
+    assert.equal(ordered.takeUpstream(), `VES1 FETCH 1:3 ${LEARN}\r\n`)
   })
 
   it('answers sealed ones from their content, in the server’s order of messages and items', () => {
@@ -362,10 +379,13 @@ describe('FETCH', () => {
 
   it('tells VANISHED once, and keeps CHANGEDSINCE', () => {
     const stage = selected()
-    stage.client('b UID FETCH 1:* (FLAGS BODYSTRUCTURE) (CHANGEDSINCE 5 VANISHED)\r\n')
-    assert.equal(stage.takeUpstream(), `VES1 UID FETCH 1:* ${LEARN} (CHANGEDSINCE 5 VANISHED)\r\n`)
-    stage.server(`* VANISHED (EARLIER) 3\r\n* 1 FETCH (UID 7 ${PLAIN_MARK} MODSEQ (6))\r\nVES1 OK\r\n`)
-    assert.equal(stage.takeUpstream(), 'b UID FETCH 1:* (FLAGS BODYSTRUCTURE) (CHANGEDSINCE 5)\r\n')
+    stage.client('b UID FETCH 1:* (FLAGS BODY.PEEK[]) (CHANGEDSINCE 5 VANISHED)\r\n')
+    assert.equal(
+      stage.takeUpstream(),
+      `VES1 UID FETCH 1:* (FLAGS BODY.PEEK[]) (CHANGEDSINCE 5 VANISHED)\r\n`.replace(/\(F.*?\) /, `${LEARN_SIZED} `),
+    )
+    stage.server(`* VANISHED (EARLIER) 3\r\n* 1 FETCH (UID 7 ${PLAIN_MARK} RFC822.SIZE 5 MODSEQ (6))\r\nVES1 OK\r\n`)
+    assert.equal(stage.takeUpstream(), 'b UID FETCH 1:* (FLAGS BODY.PEEK[]) (CHANGEDSINCE 5)\r\n')
     assert.equal(stage.takeClient(), '* VANISHED (EARLIER) 3\r\n')
   })
 })

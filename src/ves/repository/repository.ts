@@ -14,7 +14,7 @@ import type { Mailer } from './mailer.ts'
 import { Metrics } from './metrics.ts'
 import { RateLimit } from './rate.ts'
 import { failureAnswer, notFound, quota } from './refuse.ts'
-import { type Rule, ruleFor } from './routes.ts'
+import { type Rule, refuseUnsupported, ruleFor } from './routes.ts'
 import { pendingMatters } from './rules/attn.ts'
 import { authenticate, type Credentials, parseAuthorization } from './rules/authenticate.ts'
 import { SessionSealer } from './session-sealer.ts'
@@ -106,6 +106,7 @@ export class Repository {
     const query = new URLSearchParams(request.query)
     // A plus is itself here, and not a space: `[start+n]`.
     const fields = parseFields(query.get('fields')?.replaceAll(' ', '+') ?? null)
+    refuseUnsupported(query, fields)
     const { name, rule, ownToken } = ruleFor(request, request.path.slice(PREFIX.length), query)
     at.route = name
     const afterwards: Call['afterwards'] = []

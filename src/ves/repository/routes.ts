@@ -59,7 +59,7 @@ const ROUTES: readonly Route[] = [
   ],
   ['POST', 'users', (request) => userRule(request, null)],
   ['POST', 'users/:id', (request, _, [id]) => userRule(request, Number(id))],
-  ['GET', 'me', () => (call, fields) => refuseWaiting(fields) ?? getMe(call, fields)],
+  ['GET', 'me', () => (call, fields) => getMe(call, fields)],
   ['GET', 'attn', () => async (call) => (await pendingMatters(call)) ?? {}],
   [
     'GET',
@@ -75,7 +75,7 @@ const ROUTES: readonly Route[] = [
 
 function keyRule(request: ApiRequest, id: number | null): Rule {
   const body = withId(readBody(request.body, keyBody), id)
-  return (call, fields) => refuseWaiting(fields) ?? postVaultKey(call, body, fields)
+  return (call, fields) => postVaultKey(call, body, fields)
 }
 
 function itemRule(request: ApiRequest, id: number | null): Rule {
@@ -118,12 +118,11 @@ function itemList(query: URLSearchParams): Rule {
 }
 
 /** What the hosted service has and we do not (yet): an error that says so, rather than an answer without it. */
-function refuseWaiting(fields: Fields | null): null {
-  for (const name of ['events', 'encPersistentSessionToken']) {
-    if (fields?.has(name))
-      throw new GatewayError('API_UNSUPPORTED', { text: `${name}: not supported by this repository` })
-  }
-  return null
+export function refuseUnsupported(query: URLSearchParams, fields: Fields | null): void {
+  const asked = ['events', 'encPersistentSessionToken'].find((name) => fields?.has(name))
+  const what = query.has('poll') ? 'poll' : asked
+  if (what !== undefined)
+    throw new GatewayError('API_UNSUPPORTED', { text: `${what}: not supported by this repository` })
 }
 
 function withId<T extends { readonly id: number | null }>(body: T, id: number | null): T {

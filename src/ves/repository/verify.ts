@@ -68,7 +68,7 @@ const CONTRADICTIONS: readonly (readonly [what: string, query: string])[] = [
   ],
   [
     'item without name',
-    'select i.id from vault_items i where i.deleted = 0 and i.key_id is null and not exists (select 1 from item_externals x where x.item_id = i.id)',
+    'select i.id from vault_items i where i.deleted = 0 and i.file = 1 and not exists (select 1 from item_externals x where x.item_id = i.id)',
   ],
 ]
 

@@ -880,6 +880,35 @@ export function contract(name: string, open: () => Promise<Harness>): void {
       await h.ok('POST', 'recovery', { token: alice.token, body: { $op: 'delete' } })
       await h.refused(403, 'GET', `recovery/${cancelled.id}`, { token: cancelled.token })
 
+      // A friend's new key takes the share along: it is an item like any other.
+      const [friend] = friends as [TestAccount]
+      const made = newKey()
+      const { id: pending } = await h.ok('POST', 'vaultKeys', {
+        token: friend.token,
+        body: { type: 'pending', ...made.pems },
+      })
+      const { vaultEntries: held } = await h.ok(
+        'GET',
+        `vaultKeys/${friend.vault.id}?fields=vaultEntries(encData,vaultItem(id))`,
+        { token: friend.token },
+      )
+      await h.ok('POST', 'vaultKeys', {
+        token: friend.token,
+        body: {
+          id: pending,
+          vaultEntries: held.map((e: Any) => ({
+            vaultItem: e.vaultItem,
+            encData: sealed(made.pems.publicKey, Buffer.from(opened(friend.vault, e.encData))),
+          })),
+        },
+      })
+      await h.ok('POST', 'vaultKeys', {
+        token: friend.token,
+        body: { id: pending, type: 'secondary', replaces: { id: friend.vault.id } },
+      })
+      const vault = withId(made, pending)
+      friends[0] = { ...friend, vault, token: await h.login(vault) }
+
       const run = await start()
       const collect = () => h.ok('GET', `recovery/${run.id}`, { token: run.token })
       await h.refused(401, 'GET', `recovery/${run.id}`, { token: cancelled.token })

@@ -113,6 +113,10 @@ export async function keyNamed(call: Call, name: Name): Promise<KeyRow | null> {
     // What goes to a propagation key reaches all that its owner can reach: only the owner has business with it.
     return name.domain === '.propagate' && working.user_id !== userIdOf(call) ? null : working
   }
+  return ownTempKeyNamed(call, name)
+}
+
+export async function ownTempKeyNamed(call: Call, name: Name): Promise<KeyRow | null> {
   const me = userIdOf(call)
   return me === 0 ? null : ((await tempKeysNamed(call.db, name, me))[0] ?? null)
 }

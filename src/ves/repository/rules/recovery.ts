@@ -78,17 +78,19 @@ export async function postPlan(call: Call, body: PlanBody): Promise<View> {
     shares.map((share) => share.keyId),
   )
   const friends = new Set<number>()
+  const forFriends: { friendId: number; keyId: number; encData: string }[] = []
   for (const share of shares) {
     const key = keys.get(share.keyId)
     if (key === undefined || !(WORKING_TYPES as readonly string[]).includes(key.type)) throw notFound('vaultKey')
     if (key.user_id === session.userId) throw denied('shares: you are no friend of yourself')
     friends.add(key.user_id)
+    forFriends.push({ ...share, friendId: key.user_id })
   }
   if (friends.size !== shares.length) throw invalid('shares: one per friend')
   await cancelRuns(call.db, session.userId)
   await replacePlan(
     call.db,
-    { userId: session.userId, threshold, delaySeconds: delaySeconds ?? least, shares },
+    { userId: session.userId, threshold, delaySeconds: delaySeconds ?? least, shares: forFriends },
     call.nowMs,
   )
   note(

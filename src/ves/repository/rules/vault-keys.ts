@@ -9,7 +9,7 @@ import { keyById, moveKeyExternals, removeKey, updateKey } from '../store/keys.t
 import { entriesMissingOn } from '../store/rotation.ts'
 import type { KeyRow } from '../store/schema.ts'
 import { isOwner, isOwnerOrMaker, maySee, type View, viewKey } from '../views/keys.ts'
-import { addEntriesToOwnKey, applyEntries, keyNamed, type Refs } from './entries.ts'
+import { addEntriesToOwnKey, applyEntries, keyNamed, ownTempKeyNamed, type Refs } from './entries.ts'
 import { createKey, newRefs } from './key-create.ts'
 
 export async function getVaultKey(call: Call, id: number, fields: Fields | null): Promise<View> {
@@ -52,7 +52,7 @@ async function fetchKey(call: Call, body: KeyBody, fields: Fields | null): Promi
 async function firstNamed(call: Call, body: KeyBody): Promise<KeyRow | null> {
   if (body.externals === null) throw invalid('vaultKey: id or externals expected')
   for (const name of body.externals) {
-    const key = await keyNamed(call, name)
+    const key = body.type === 'temp' ? await ownTempKeyNamed(call, name) : await keyNamed(call, name)
     if (key !== null) return key
   }
   return null

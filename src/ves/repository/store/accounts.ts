@@ -1,5 +1,6 @@
 /** What belongs to an account as a whole. */
 import { removeKey } from './keys.ts'
+import { removePlan } from './recovery.ts'
 import type { Db } from './schema.ts'
 
 /** Counting stops here: an administrator wants to know whether it is ten or many. */
@@ -14,7 +15,7 @@ export async function accountCounts(
     .selectFrom('vault_items')
     .select('id')
     .where('creator_id', '=', userId)
-    .where('key_id', 'is', null)
+    .where('file', '=', 1)
     .where('deleted', '=', 0)
   const sessions = db
     .selectFrom('sessions')
@@ -61,7 +62,7 @@ export async function removeAccount(db: Db, userId: number): Promise<number[]> {
     .where('type', '!=', 'deleted')
     .execute()
   for (const { id } of keys) await removeKey(db, id)
-  await db.deleteFrom('recovery_plans').where('user_id', '=', userId).execute()
+  await removePlan(db, userId)
   await db.updateTable('recovery_runs').set({ state: 'cancelled' }).where('user_id', '=', userId).execute()
   await db.updateTable('users').set({ account: 0, locked: 0 }).where('id', '=', userId).execute()
   return keys.map((key) => key.id)

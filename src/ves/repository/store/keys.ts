@@ -150,7 +150,6 @@ export async function removeKey(db: Db, id: number): Promise<void> {
   const items = db.selectFrom('vault_items').select('id').where('key_id', '=', id)
   await db.deleteFrom('vault_entries').where('item_id', 'in', items).execute()
   await db.updateTable('vault_items').set({ deleted: 1 }).where('key_id', '=', id).execute()
-  await db.deleteFrom('recovery_shares').where('key_id', '=', id).execute()
   await db.updateTable('sessions').set({ revoked: 1 }).where('key_id', '=', id).execute()
   await db.updateTable('vault_keys').set({ type: 'deleted', private_key: null }).where('id', '=', id).execute()
 }

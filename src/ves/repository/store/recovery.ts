@@ -1,12 +1,15 @@
 /** Recovery by friends: plans, and recoveries under way. */
 
 import type { Selectable } from 'kysely'
+import { insertItem, removeItem, upsertEntries } from './items.ts'
+import { WORKING_TYPES } from './keys.ts'
 import type { Db, KeyAlgo, Schema } from './schema.ts'
 
 export type PlanRow = Selectable<Schema['recovery_plans']>
 export type RunRow = Selectable<Schema['recovery_runs']>
 
 export interface Share {
+  readonly friendId: number
   readonly keyId: number
   readonly encData: string
 }
@@ -21,12 +24,20 @@ export async function replacePlan(
     .insertInto('recovery_plans')
     .values({ user_id: plan.userId, threshold: plan.threshold, delay_seconds: plan.delaySeconds, created_ms: nowMs })
     .execute()
-  const rows = plan.shares.map((share) => ({ user_id: plan.userId, key_id: share.keyId, enc_data: share.encData }))
-  await db.insertInto('recovery_shares').values(rows).execute()
+  for (const { friendId, keyId, encData } of plan.shares) {
+    const item = { type: 'secret', meta: null, creatorId: plan.userId, keyId: null, file: null } as const
+    const itemId = await insertItem(db, item, nowMs)
+    await upsertEntries(db, [{ itemId, keyId, encData }])
+    await db
+      .insertInto('recovery_shares')
+      .values({ user_id: plan.userId, friend_id: friendId, item_id: itemId })
+      .execute()
+  }
 }
 
 export async function removePlan(db: Db, userId: number): Promise<void> {
-  await db.deleteFrom('recovery_shares').where('user_id', '=', userId).execute()
+  const shares = await db.deleteFrom('recovery_shares').where('user_id', '=', userId).returning('item_id').execute()
+  for (const { item_id } of shares) await removeItem(db, item_id)
   await db.deleteFrom('recovery_plans').where('user_id', '=', userId).execute()
 }
 
@@ -34,18 +45,17 @@ export async function planOf(db: Db, userId: number): Promise<PlanRow | null> {
   return (await db.selectFrom('recovery_plans').selectAll().where('user_id', '=', userId).executeTakeFirst()) ?? null
 }
 
-/** With the friend whose key each share is for. */
-export async function sharesOf(
-  db: Db,
-  userId: number,
-): Promise<{ key_id: number; enc_data: string; friend_id: number }[]> {
+/** Shares that a friend can open, with the key that they are sealed to now. */
+export async function sharesOf(db: Db, userId: number): Promise<{ key_id: number; friend_id: number }[]> {
+  return openShares(db).select(['e.key_id', 's.friend_id']).where('s.user_id', '=', userId).orderBy('s.id').execute()
+}
+
+function openShares(db: Db) {
   return db
     .selectFrom('recovery_shares as s')
-    .innerJoin('vault_keys as k', 'k.id', 's.key_id')
-    .select(['s.key_id', 's.enc_data', 'k.user_id as friend_id'])
-    .where('s.user_id', '=', userId)
-    .orderBy('s.id')
-    .execute()
+    .innerJoin('vault_entries as e', 'e.item_id', 's.item_id')
+    .innerJoin('vault_keys as k', (join) => join.onRef('k.id', '=', 'e.key_id').onRef('k.user_id', '=', 's.friend_id'))
+    .where('k.type', 'in', WORKING_TYPES)
 }
 
 export async function insertRun(
@@ -97,15 +107,13 @@ export async function runOf(db: Db, userId: number): Promise<RunRow | null> {
 
 /** Recoveries under way that a friend holds a share for and has not given it to. */
 export async function runsAsking(db: Db, friendId: number, limit: number) {
-  return db
-    .selectFrom('recovery_runs as r')
-    .innerJoin('recovery_shares as s', 's.user_id', 'r.user_id')
-    .innerJoin('vault_keys as k', 'k.id', 's.key_id')
+  return openShares(db)
+    .innerJoin('recovery_runs as r', 'r.user_id', 's.user_id')
     .innerJoin('users as u', 'u.id', 'r.user_id')
     .leftJoin('recovery_given as g', (join) => join.onRef('g.run_id', '=', 'r.id').on('g.friend_id', '=', friendId))
-    .select(['r.id', 'r.user_id', 'u.email', 'r.public_key', 'r.algo', 'r.started_ms', 's.key_id', 's.enc_data'])
+    .select(['r.id', 'r.user_id', 'u.email', 'r.public_key', 'r.algo', 'r.started_ms', 'e.key_id', 'e.enc_data'])
     .where('r.state', '=', 'running')
-    .where('k.user_id', '=', friendId)
+    .where('s.friend_id', '=', friendId)
     .where('g.run_id', 'is', null)
     .orderBy('r.id')
     .limit(limit)

@@ -87,7 +87,8 @@ export interface Schema {
   mail_tokens: { token_hash: string; email: string; expires_ms: number; used: number }
   mail_sent: { email: string; sent_ms: number; kind: string }
   recovery_plans: { user_id: number; threshold: number; delay_seconds: number; created_ms: number }
-  recovery_shares: { id: Generated<number>; user_id: number; key_id: number; enc_data: string }
+  /** Each share is an item with an entry for the friend's key: it goes along when the friend's key is rotated. */
+  recovery_shares: { id: Generated<number>; user_id: number; friend_id: number; item_id: number }
   recovery_runs: {
     id: Generated<number>
     user_id: number

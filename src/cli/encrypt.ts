@@ -7,10 +7,12 @@ import type { SealKeyAnswer, SealKeyAsk } from '../engine/seal/message-key.ts'
 import { publicRandom } from '../engine/seal/random.ts'
 import { Sealer } from '../engine/seal/sealer.ts'
 import type { MailSettings } from '../engine/settings.ts'
+import type { Spool, SpoolPlace, SpoolWriter } from '../net/now/spool.ts'
 import type { Recipient, VesSession } from '../ves/client/ves-client.ts'
 import { loadBanners } from '../workers/banners.ts'
 import { mailSettings } from '../workers/mail-settings.ts'
-import { type FilterOptions, runFilter, withFilterOptions } from './filter.ts'
+import { directorySpool } from '../workers/spools.ts'
+import { type Copy, type FilterOptions, runFilter, withFilterOptions } from './filter.ts'
 
 /** A header may name thousands; the repository is asked for so many at a time. */
 const LOOKUPS_AT_ONCE = 8
@@ -31,8 +33,46 @@ async function encrypt(options: FilterOptions): Promise<void> {
       totalOctets: null,
       addedIdStays: false,
     })
-    return { transform, answers: { 'seal-key': (ask) => makeKey(ask, session, settings) } }
+    const directory = config['now.dir']
+    return {
+      transform,
+      answers: { 'seal-key': (ask) => makeKey(ask, session, settings) },
+      ...(directory === null
+        ? {}
+        : {
+            copy: () => {
+              const place = { creator: session.user.email, messageId: transform.facts.messageId }
+              return spoolCopy(directorySpool(directory, config), place)
+            },
+          }),
+    }
   })
+}
+
+/** For readers without a gateway. A full disk or a copy that is there already is told, and the message goes on. */
+async function spoolCopy(spool: Spool, place: SpoolPlace): Promise<Copy> {
+  let writer: SpoolWriter | null = null
+  const guarded = async (step: () => Promise<void>): Promise<void> => {
+    try {
+      await step()
+    } catch (error) {
+      process.stderr.write(`vesmail: warning: not spooled: ${error instanceof Error ? error.message : String(error)}\n`)
+      const failed = writer
+      writer = null
+      await failed?.abort()
+    }
+  }
+  await guarded(async () => {
+    writer = await spool.create(place)
+  })
+  return {
+    write: (bytes) => guarded(async () => writer?.write(bytes)),
+    commit: () =>
+      guarded(async () => {
+        if (writer !== null && !(await writer.commit())) throw new Error('there is a copy of that name')
+      }),
+    abort: () => guarded(async () => writer?.abort()),
+  }
 }
 
 /** Fails where one lookup fails: nobody is left out in silence. */

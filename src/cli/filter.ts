@@ -35,6 +35,22 @@ export interface FilterOptions extends ApiOptions {
   readonly debug?: true
 }
 
+/** A copy of what leaves, beside standard output. What happens to it never fails the message. */
+export interface Copy {
+  write(bytes: Buffer): Promise<void>
+  /** The message is complete. */
+  commit(): Promise<void>
+  /** It is not, and will not be. Nothing after commit. */
+  abort(): Promise<void>
+}
+
+export interface Filtering {
+  readonly transform: Transform
+  readonly answers: TransformAnswers
+  /** Asked for when the first octets leave. */
+  readonly copy?: () => Promise<Copy>
+}
+
 export interface Filter {
   readonly session: VesSession
   readonly config: Config
@@ -57,10 +73,7 @@ export function withFilterOptions(command: Command): Command {
 }
 
 /** Unlocks, lets `filter` make the transform and its answers, and pipes the message through. */
-export async function runFilter(
-  options: FilterOptions,
-  filter: (parts: Filter) => { readonly transform: Transform; readonly answers: TransformAnswers },
-): Promise<void> {
+export async function runFilter(options: FilterOptions, filter: (parts: Filter) => Filtering): Promise<void> {
   if (options.token !== undefined) throw new UsageError('-T is not supported: a token opens no keys; give -u VESKEY')
   if (options.account === undefined) throw new UsageError('-a ACCOUNT is needed')
   const { config, api } = readConfig(options.conf)
@@ -71,10 +84,20 @@ export async function runFilter(
   const more = { domain: config['ves.domain'], log, ...(newKeys === null ? {} : { newKeys }) }
   await withClient(clientOf(withCa(options, config), api, more), async (client: VesClient) => {
     const session = await client.unlock(vaultUri, veskey)
-    const { transform, answers } = filter({ session, config, log })
+    const { transform, answers, copy: openCopy } = filter({ session, config, log })
     const input = options.input === undefined ? process.stdin : createReadStream(options.input)
     const octets = runTransform(transform, input, { batch: runBatch, ...answers })
-    for await (const chunk of octets) if (!process.stdout.write(chunk)) await once(process.stdout, 'drain')
+    let copy: Copy | null = null
+    try {
+      for await (const chunk of octets) {
+        copy ??= (await openCopy?.()) ?? null
+        await copy?.write(chunk)
+        if (!process.stdout.write(chunk)) await once(process.stdout, 'drain')
+      }
+      await copy?.commit()
+    } finally {
+      await copy?.abort()
+    }
     await session.settled()
   })
 }

@@ -1,7 +1,7 @@
 /** The command line as scripts call it: real processes, against our own repository. */
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
@@ -132,6 +132,30 @@ describe('vesmail', () => {
     assert.equal(ran.code, 66)
     assert.equal(ran.out, '')
     assert.match(ran.err, /XVES-3.2/)
+  })
+
+  test('with now.dir, a copy for readers without a gateway', async () => {
+    const { password } = await create('Spool@cli.org')
+    const config = join(folder, 'vesmail.conf')
+    const dir = join(folder, 'spool')
+    writeFileSync(
+      config,
+      `# a comment\n{"*": {"now": {"dir": "${dir}", "url": "https://v.org/"}, "subject": "sealed"}}\n`,
+    )
+    const args = ['enc', '-a', 'spool@cli.org', '-u', password, ...api(), '-C', config]
+    const mail = 'From: spool@cli.org\nMessage-ID: <spooled@cli.org>\nSubject: x\n\nHello\n'
+    const sealed = await succeeds(args, mail)
+    assert.match(sealed, /^Subject: sealed$/m)
+    assert.match(sealed, /https:\/\/v\.org\/spooled@cli\.org/)
+    const [name, ...others] = readdirSync(join(dir, 'spool@cli.org'))
+    assert.deepEqual(others, [])
+    assert.equal(readFileSync(join(dir, 'spool@cli.org', name!), 'latin1'), sealed)
+    // The same again: told, and not a failure.
+    const again = await run(args, mail)
+    assert.equal(again.code, 0)
+    assert.match(again.err, /not spooled/)
+    writeFileSync(config, '{"*": {"now": 5}')
+    assert.match(await fails(67, args, mail), /vesmail\.conf:1/)
   })
 
   test('profiles: set, show, list, delete', async () => {

@@ -162,7 +162,7 @@ export class MessageKeys {
     const targets = uniqueKeys([session.own, ...refs]).filter((ref) => !there.has(ref.keyId))
     if (targets.length + made.length === 0) return { entries: [], made }
     const keys = [...targets, ...made].map((target) => target.key)
-    const { sealed } = await session.client.keys.run('seal', { keys, value: keyString })
+    const sealed = await session.sealFor(keys, keyString)
     const vaultKeys = [...targets.map((target) => ({ id: target.keyId })), ...made.map((temp) => temp.vaultKey)]
     return { entries: vaultKeys.map((vaultKey, i) => ({ vaultKey, encData: toBase64(sealed[i]!) })), made }
   }

@@ -8,7 +8,7 @@ import { Secret } from '../../base/secret.ts'
 import type { MessageKey } from '../../engine/seal/message-key.ts'
 import { publicOf, type VaultKey } from '../../engine/seal/vault-key.ts'
 import { parseVesUri, printVesUri, type VesUri } from '../uri.ts'
-import { idAt, type JsonObject, optionalObject, optionalOctets, textAt } from './answer.ts'
+import { idAt, type JsonObject, optionalObject, textAt } from './answer.ts'
 import type { ApiAnswer, ApiRequest } from './api-connection.ts'
 import { BoundedCache } from './bounded-cache.ts'
 import {
@@ -18,7 +18,6 @@ import {
   ITEM_FIELDS,
   itemExternal,
   itemType,
-  readToken,
   splitName,
   toBase64,
   uniqueKeys,
@@ -26,6 +25,7 @@ import {
 import { KeyExchange } from './key-exchange.ts'
 import { MessageKeys } from './message-keys.ts'
 import { type External, KEY_FIELDS, orNull } from './recipient-directory.ts'
+import { SessionToken } from './session-token.ts'
 import type {
   CreatedMessageKey,
   CreateMessageKeyOptions,
@@ -50,10 +50,10 @@ export interface VaultSessionStart {
   readonly messageKeyCacheEntries: number
 }
 
-/** Tokens live 9 h, and C renews them after 8 (key-repository.md §2). */
-const RENEW_AFTER_MS = 8 * 3600_000
 /** How often a session asks for pending matters, at most: each question costs the repository a query. */
 const ATTN_EVERY_MS = 60_000
+/** P-521 takes 2 ms a key, and 2 more for the ephemeral one that a job's keys share. */
+const KEYS_PER_JOB = 16
 /** A sender's own primary keys and temp keys change seldom. */
 const OWN_KEYS_TTL_MS = 60_000
 export class VaultSession implements VesSession {
@@ -66,9 +66,7 @@ export class VaultSession implements VesSession {
   /** The session's own vault as a recipient: the first entry of whatever it makes. */
   readonly own: VaultRef
   readonly #nowMs: () => number
-  #token: Secret<string>
-  #tokenSinceMs: number
-  #renewal: Promise<void> | null = null
+  readonly #token: SessionToken
   #attnAfterMs = 0
   readonly #exchange: KeyExchange
   readonly #messageKeys: MessageKeys
@@ -83,9 +81,8 @@ export class VaultSession implements VesSession {
     this.keyId = start.keyId
     this.privateKey = start.privateKey
     this.#nowMs = start.nowMs
-    this.#token = start.token
-    this.#tokenSinceMs = start.nowMs()
-    const { privateKey, keyId, vaultUri } = start
+    const { client, privateKey, keyId, vaultUri } = start
+    this.#token = new SessionToken(client, keyId, privateKey, start.token, start.nowMs)
     this.own = { keyId, uri: vaultUri, algo: privateKey.algo, key: publicOf(privateKey), temp: false }
     this.#exchange = new KeyExchange(this)
     this.#messageKeys = new MessageKeys(this, start.messageKeyCacheEntries, start.nowMs)
@@ -231,9 +228,21 @@ export class VaultSession implements VesSession {
     return Buffer.from(values[0]!)
   }
 
+  /** One value for many keys, in their order: in pieces, so that no thread is held for long and all may help. */
+  async sealFor(keys: readonly VaultKey[], value: Uint8Array): Promise<Uint8Array[]> {
+    const pieces: Promise<{ readonly sealed: readonly Uint8Array[] }>[] = []
+    for (let at = 0; at < keys.length; at += KEYS_PER_JOB) {
+      pieces.push(this.client.keys.run('seal', { keys: keys.slice(at, at + KEYS_PER_JOB), value }))
+    }
+    return (await Promise.all(pieces)).flatMap(({ sealed }) => sealed)
+  }
+
   /** Entries of one value for these keys, as the repository wants them. */
   async sealEntries(targets: readonly VaultRef[], value: Uint8Array): Promise<JsonObject[]> {
-    const { sealed } = await this.client.keys.run('seal', { keys: targets.map((target) => target.key), value })
+    const sealed = await this.sealFor(
+      targets.map((target) => target.key),
+      value,
+    )
     return targets.map((target, i) => ({ vaultKey: { id: target.keyId }, encData: toBase64(sealed[i]!) }))
   }
 
@@ -242,42 +251,22 @@ export class VaultSession implements VesSession {
    * takes it. Asks along for pending matters from time to time.
    */
   async request(request: Omit<ApiRequest, 'bearer'>, withAttn = true): Promise<ApiAnswer> {
-    if (this.#nowMs() - this.#tokenSinceMs >= RENEW_AFTER_MS) await this.#renew()
     const due = withAttn && this.#nowMs() >= this.#attnAfterMs
     if (due) this.#attnAfterMs = this.#nowMs() + ATTN_EVERY_MS
     const asked = due ? { ...request, path: `${request.path}${request.path.includes('?') ? '&' : '?'}attn=*` } : request
-    const token = this.#token
+    const bearer = await this.#token.get()
     let answer: ApiAnswer
     try {
-      answer = await this.client.api.request({ ...asked, bearer: token })
+      answer = await this.client.api.request({ ...asked, bearer })
     } catch (error) {
       // Errors bring nothing along: the next request asks again.
       if (due) this.#attnAfterMs = 0
       if (!isExpired(error)) throw error
       // 401: the repository has not even looked at what we want, so asking again is safe.
-      if (this.#token === token) await this.#renew()
-      answer = await this.client.api.request({ ...asked, bearer: this.#token })
+      answer = await this.client.api.request({ ...asked, bearer: await this.#token.get(bearer) })
     }
     if (answer.attn !== null) this.#exchange.take(answer.attn)
     return answer
-  }
-
-  /** One renewal for all requests that need it. The repository gives the sealed token to anyone; opening it is the proof. */
-  #renew(): Promise<void> {
-    this.#renewal ??= this.#fetchToken().finally(() => {
-      this.#renewal = null
-    })
-    return this.#renewal
-  }
-
-  async #fetchToken(): Promise<void> {
-    const { result } = await this.client.api.request({ path: `vaultKeys/${this.keyId}?fields=encSessionToken` })
-    const sealed = optionalOctets(result, 'encSessionToken')
-    // Locked, or replaced by a rotation: the session is over.
-    if (sealed === null) throw new GatewayError('ACCESS_DENIED', { reason: 'no session token', keyId: this.keyId })
-    const { values } = await this.client.keys.run('open', { key: this.privateKey, sealed: [sealed] })
-    this.#token = readToken(values[0]!)
-    this.#tokenSinceMs = this.#nowMs()
   }
 
   #external(externalId: string): External {

@@ -4,9 +4,11 @@
  * Fields are flat and come from code that knows what they hold; the redaction here is the second line of defence,
  * for the day when somebody adds a field in a hurry.
  */
+import { hostname } from 'node:os'
 import { type DestinationStream, pino, stdTimeFunctions } from 'pino'
 import type { Config } from '../base/config/options.ts'
 import type { Log, LogFields, LogLevel } from '../base/log.ts'
+import { classicLog } from './classic-log.ts'
 
 /** Names of fields that may never be shown, whoever writes them. */
 const FORBIDDEN = ['password', 'veskey', 'VESkey', 'token', 'secret', 'authorization', 'subject', 'body', 'key', 'pkey']
@@ -33,7 +35,7 @@ export function openLog(options: LogOptions): OpenLog {
   // A full disk or a closed stderr is no reason to stop mail.
   destination.on('error', () => {})
   return {
-    log: pinoLog(destination, options.level, options.fields),
+    log: sinkLog(destination, options),
     reopen: () => {
       if (options.file !== null) destination.reopen()
     },
@@ -70,8 +72,22 @@ function wrap(logger: PinoLike): Log {
   }
 }
 
+function sinkLog(sink: DestinationStream, { format, level, fields }: Omit<LogOptions, 'file'>): Log {
+  if (format === 'json') return pinoLog(sink, level, fields)
+  const host = hostname().split('.')[0] ?? 'localhost'
+  return classicLog({ sink, level, host, pid: process.pid, now: () => new Date() }, fields)
+}
+
+/** As {@link logOf}, but into a stream. */
+export function logInto(sink: DestinationStream, config: Config, fields: LogFields): Log {
+  return sinkLog(sink, { format: config['log-format'], level: levelOf(config), fields })
+}
+
+function levelOf(config: Config): LogLevel {
+  return config.debug === false || config.debug === 0 ? 'info' : 'debug'
+}
+
 /** As the configuration wants it. */
 export function logOf(config: Config, fields: LogFields): OpenLog {
-  const level = config.debug === false || config.debug === 0 ? 'info' : 'debug'
-  return openLog({ file: config.log, level, format: config['log-format'], fields })
+  return openLog({ file: config.log, level: levelOf(config), format: config['log-format'], fields })
 }

@@ -16,6 +16,8 @@ export interface SessionLogParts {
   /** `abuse-sense`; 0 = off. */
   readonly sense: number
   readonly client: Endpoint
+  /** Where it came in. */
+  readonly local: Endpoint
 }
 
 export class SessionLog implements Log {
@@ -59,8 +61,15 @@ export class SessionLog implements Log {
   }
 
   #login(level: LogLevel, fields: LogFields): void {
-    const { client, metrics, service } = this.#parts
-    this.#log.write(level, 'login', { ...fields, user: this.#user, peer: client.address, peerPort: client.port })
+    const { client, local, metrics, service } = this.#parts
+    this.#log.write(level, 'login', {
+      ...fields,
+      user: this.#user,
+      local: local.address,
+      localPort: local.port,
+      peer: client.address,
+      peerPort: client.port,
+    })
     const { result, code } = fields
     metrics.login(service, result === 'ok' ? 'ok' : String(code ?? result ?? 'failed'))
     if (result === 'ok') this.#count('success')

@@ -16,6 +16,7 @@ import { publicRandom } from '../engine/seal/random.ts'
 import type { Session, SessionStart } from '../engine/session.ts'
 import { normalAddress } from '../net/address.ts'
 import { Drive, type DriveEnd } from '../net/drive.ts'
+import { SpoolCopies } from '../net/now/spool-copies.ts'
 import { connectTunnel } from '../net/now/tunnel-target.ts'
 import { type Endpoint, readProxyHeader } from '../net/proxy-protocol.ts'
 import { acceptTls, type ServerTls } from '../net/tls.ts'
@@ -54,6 +55,7 @@ interface Cargo {
   readonly log: SessionLog
   readonly tenant: () => Tenant
   readonly admitted: (loggedIn: LoggedIn) => Promise<void>
+  readonly spool: SpoolCopies
 }
 
 export class WorkerApp {
@@ -243,8 +245,10 @@ export class WorkerApp {
       service,
       sense: main.config['abuse-sense'],
       client,
+      local,
     })
     let tenant = main
+    let user: string | null = null
     const tls = await listener.tls((chosen) => {
       tenant = chosen
       log.write('info', 'tenant', { host: chosen.host })
@@ -258,7 +262,9 @@ export class WorkerApp {
     const admitted = async ({ account, session }: LoggedIn): Promise<void> => {
       log.user(account.name, session.user.email)
       await admission.account(session.user.email, tenant.config)
+      user = session.user.email
     }
+    const spool = new SpoolCopies({ spool: () => composition.spools.of(tenant.config), creator: () => user, log })
     log.write('info', 'session', {
       peer: client.address,
       peerPort: client.port,
@@ -280,10 +286,10 @@ export class WorkerApp {
       oauth: composition.login.takesBearers,
     }
     const session = refusal === null ? composition.session(service, start) : refusalSession(service, refusal)
-    this.#carry({ listener, client: secured, session, tls, log, tenant: () => tenant, admitted })
+    this.#carry({ listener, client: secured, session, tls, log, tenant: () => tenant, admitted, spool })
   }
 
-  #carry({ listener, client, session, tls, log, tenant, admitted }: Cargo): void {
+  #carry({ listener, client, session, tls, log, tenant, admitted, spool }: Cargo): void {
     const { service } = listener
     const { composition } = this.#options
     const drive = new Drive({
@@ -304,6 +310,7 @@ export class WorkerApp {
       log,
       clientTls: tls,
       upstream: listener.upstream,
+      spool,
     })
     const open: Open = { drive, listener }
     this.#open.add(open)

@@ -48,7 +48,7 @@ export const DEFAULT_TEMPLATES: Readonly<Record<MailKind, MailTemplate>> = {
     subject: 'Recovery of your VES account was begun',
     text:
       'Recovery of the VES account {email} by your trusted friends was begun. Nothing can be recovered before {time}.\n\n' +
-      'If that was not you, cancel it now: log in and run\n\n  vesmail account recover {email} --cancel\n',
+      'If that was not you, cancel it now: log in and run\n\n  vesmail account friends cancel {email}\n',
   },
 }
 

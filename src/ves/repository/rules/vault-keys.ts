@@ -6,6 +6,7 @@ import { fieldsOf } from '../fields.ts'
 import { denied, invalid, notFound } from '../refuse.ts'
 import { passwordItemsOfKeys } from '../store/items.ts'
 import { keyById, moveKeyExternals, removeKey, updateKey } from '../store/keys.ts'
+import { cancelRuns, planOf, removePlan } from '../store/recovery.ts'
 import { entriesMissingOn } from '../store/rotation.ts'
 import type { KeyRow } from '../store/schema.ts'
 import { isOwner, isOwnerOrMaker, maySee, type View, viewKey } from '../views/keys.ts'
@@ -128,4 +129,10 @@ async function replaceKey(call: Call, key: KeyRow, body: KeyBody): Promise<void>
   await removeKey(call.db, old.id)
   await updateKey(call.db, key.id, { type: old.type })
   note(call, 'key.rotate', `key:${old.id}`, [old.id, key.id])
+  // Friends hold shares of the old primary key's VESkey: a plan that would recover nothing must not look like one.
+  if (old.type === 'current' && (await planOf(call.db, key.user_id)) !== null) {
+    await cancelRuns(call.db, key.user_id)
+    await removePlan(call.db, key.user_id)
+    note(call, 'recovery.plan-void', `user:${key.user_id}`)
+  }
 }

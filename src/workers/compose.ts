@@ -26,6 +26,7 @@ import { ThreadPool } from './pool.ts'
 import { Protection } from './protection.ts'
 import { sessionOf } from './session-kinds.ts'
 import { SessionLimits } from './session-limits.ts'
+import { Spools } from './spools.ts'
 import { openState } from './state.ts'
 
 export const DEFAULT_STATE_DIRECTORY = '/var/lib/vesmail'
@@ -40,6 +41,7 @@ export interface Composition {
   readonly limits: SessionLimits
   /** What the HTTP side answers a tenant's visitors with. */
   readonly nowSite: (tenant: Tenant, isSecure: boolean) => NowParts
+  readonly spools: Spools
   session(service: Service, start: SessionStart): Session
   close(): Promise<void>
 }
@@ -62,6 +64,7 @@ export function compose({ file, log, ticketKeys, workers, session }: ComposeOpti
   const pool = new ThreadPool({ threads, log })
   const metrics = new Metrics(() => pool.metrics)
   const ves = new VesClient({ ...vesOptions(file, log), keys: pool })
+  const spools = new Spools(log)
   const oauthKeys = config['oauth-key'] === null ? null : new OAuthKeys(config['oauth-key'])
   const state = openState(stateDirectory(config), config.redis, log)
   const batch = (job: BatchJob, signal: AbortSignal): Promise<BatchResult> => pool.batch(job, signal)
@@ -87,13 +90,16 @@ export function compose({ file, log, ticketKeys, workers, session }: ComposeOpti
       override,
     }),
     batch,
-    nowSite: (tenant, isSecure) => nowSite({ config: tenant.config, isSecure, ves, oauthKeys, batch, log }),
+    spools,
+    nowSite: (tenant, isSecure) =>
+      nowSite({ config: tenant.config, isSecure, ves, oauthKeys, spool: spools.of(tenant.config), batch, log }),
     metrics,
     tokens: new OAuthTokens({ nowMs: Date.now, timeoutMs: config['limits.connectSeconds'] * 1000 }),
     protection: new Protection(state),
     limits: new SessionLimits(state),
     session: session ?? sessionOf,
     close: async () => {
+      spools.close()
       metrics.close()
       await ves.close()
       await pool.close()

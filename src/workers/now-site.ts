@@ -14,12 +14,11 @@ import { parseHeaderLine } from '../net/now/answers.ts'
 import type { OpenedVault } from '../net/now/download.ts'
 import type { NowParts } from '../net/now/now.ts'
 import type { OAuthKeys } from '../net/now/oauth-key.ts'
-import { DirectorySpool } from '../net/now/spool-directory.ts'
+import type { Spool } from '../net/now/spool.ts'
 import { askSpooledItem } from '../net/now/spooled-item.ts'
 import type { VesClient } from '../ves/client/ves-client.ts'
 import { RateWindow } from './rate-window.ts'
 
-const DAY_MS = 86_400_000
 /** A relay's upload is not cut, so it has a limit of its own: what mail providers take. Octets. */
 const MAX_UPLOAD_OCTETS = 64 * 1024 * 1024
 /** Per creator; a relay that spools for a busy sender stays below it, a stolen token does not fill the disk. */
@@ -30,13 +29,13 @@ export interface NowSiteParts {
   readonly isSecure: boolean
   readonly ves: VesClient
   readonly oauthKeys: OAuthKeys | null
+  readonly spool: Spool | null
   readonly batch: (job: BatchJob, signal: AbortSignal) => Promise<BatchResult>
   readonly log: Log
 }
 
-export function nowSite({ config, isSecure, ves, oauthKeys, batch, log }: NowSiteParts): NowParts {
+export function nowSite({ config, isSecure, ves, oauthKeys, spool, batch, log }: NowSiteParts): NowParts {
   const { domain } = ves
-  const spool = config['now.dir'] === null ? null : directorySpool(config['now.dir'], config)
   const uploads = new RateWindow(UPLOADS_PER_MINUTE, 60_000)
   const item = (messageId: string, bearer: Secret<string>) =>
     askSpooledItem((request) => ves.api.request({ ...request, bearer }), domain, messageId)
@@ -64,17 +63,6 @@ export function nowSite({ config, isSecure, ves, oauthKeys, batch, log }: NowSit
     probe: null,
     log,
   }
-}
-
-export function directorySpool(directory: string, config: Config): DirectorySpool {
-  const maxOctets = config['now.maxsize']
-  const days = config['now.retention.days']
-  const octets = config['now.retention.bytes']
-  return new DirectorySpool(directory, {
-    maxOctets: maxOctets <= 0 ? null : maxOctets,
-    maxAgeMs: days === 0 ? null : days * DAY_MS,
-    maxTotalOctets: octets === 0 ? null : octets,
-  })
 }
 
 async function openVault(

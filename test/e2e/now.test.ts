@@ -10,6 +10,7 @@ import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { promisify } from 'node:util'
 import { Agent, WebSocket } from 'undici'
+import { sendMail, writeMail } from '../../src/cli/demo/mail.ts'
 import { messageFile } from '../../src/net/now/spool.ts'
 import { freePort, labGateway } from '../lab/gateway.ts'
 import { labProvider } from '../lab/provider.ts'
@@ -23,7 +24,8 @@ const spool = join(scratch, 'spool')
 const gateway = await labGateway(provider, {
   users: ['alice', 'bob', 'carol'],
   configuration: {
-    now: {
+    '*': {
+      'oauth-key': join(scratch, 'oauth.pem'),
       now: {
         dir: spool,
         manifest: { name: 'lab' },
@@ -32,7 +34,6 @@ const gateway = await labGateway(provider, {
         headers: ['Access-Control-Allow-Origin: *'],
       },
     },
-    '*': { 'oauth-key': join(scratch, 'oauth.pem') },
   },
   daemons: [
     { server: 'now', host: '127.0.0.1', port: secure, tls: { persist: true } },
@@ -96,6 +97,21 @@ test('a relay spools, the reader gets it sealed or opened, others do not', async
   assert.equal((await post(`${http}/`, carol)).status, 426, 'never in plaintext')
   assert.equal((await post(`${https}/`, { ...carol, messageId: 'none@lab.test' })).status, 404)
   assert.equal((await post(`${https}/`, { messageId: id, token: 'no-such-token' })).status, 403)
+})
+
+test('what the SMTP proxy sealed is in the spool, as the provider got it', async () => {
+  const written = await writeMail('alice@lab.test', 'bob@lab.test')
+  const endpoint = { host: '127.0.0.1', port: gateway.ports.submissions, secure: true, ca: gateway.ca }
+  const login = { user: 'alice@lab.test', pass: gateway.passwords.alice! }
+  await sendMail(endpoint, login, { from: 'alice@lab.test', to: 'bob@lab.test' }, written)
+  const id = /^Message-ID: <(.*)>\r?$/m.exec(written.toString())![1]!
+  const file = join(spool, 'alice@lab.test', messageFile(id))
+  for (let tries = 0; tries < 200 && !existsSync(file); tries++) await new Promise((later) => setTimeout(later, 50))
+  const copy = readFileSync(file)
+  assert.match(copy.toString('latin1'), /^X-VESmail-ID: /m)
+  const ask = { messageId: id, externalId: 'bob@lab.test', VESkey: gateway.passwords.bob }
+  const opened = await post(`${https}/`, ask)
+  assert.ok(Buffer.from(opened.body).includes(written.subarray(written.indexOf('\r\n\r\n'))))
 })
 
 test('an upload without a token, with a bad one, or of something else is refused, and nothing is kept', async () => {

@@ -22,6 +22,7 @@ import { OutlineCache } from './outline-cache.ts'
 import type { LoggedIn } from './provider-login.ts'
 import { imapReply } from './reply.ts'
 import { parseCode, parseFetchAnswer, parseHead, type ResponseHead } from './response.ts'
+import { parseSearch, withNote } from './search.ts'
 import { parseSet } from './sequence-set.ts'
 import type { Transforms } from './transforms.ts'
 import type { LiteralSink, Work, WorkHost } from './work.ts'
@@ -37,7 +38,7 @@ export interface RelayOptions {
 
 type Job =
   /** As it is, under the client's tag. */
-  | { readonly kind: 'pass'; readonly command: ClientCommand }
+  | { readonly kind: 'pass'; readonly command: ClientCommand; readonly incomplete?: boolean }
   | { readonly kind: 'fetch'; readonly fetch: FetchCommand }
   | { readonly kind: 'work'; readonly work: Work }
   /** A line that belongs to the command before it: DONE. */
@@ -58,7 +59,7 @@ export class Relay {
   readonly #host: WorkHost & { mailbox: Mailbox }
   readonly #queue: Job[] = []
   /** Passed commands without their tagged answer, in order. */
-  readonly #pending: { readonly tag: string; readonly name: string }[] = []
+  readonly #pending: { readonly tag: string; readonly name: string; readonly incomplete: boolean }[] = []
   #active: Work | null = null
   #append: AppendWork | null = null
   #ownTag = 0
@@ -334,7 +335,7 @@ export class Relay {
     if (at < 0) throw new GatewayError('UPSTREAM_UNEXPECTED', { reason: 'tag' })
     const [command] = this.#pending.splice(at, 1)
     this.#completed(command!.name, ok)
-    this.#toClient(filterLine(line))
+    this.#toClient(command!.incomplete ? withNote(line) : filterLine(line))
     this.#pump()
   }
 
@@ -388,6 +389,12 @@ export class Relay {
       case 'XVES':
         this.#xves(command)
         break
+      case 'SEARCH':
+      case 'UID SEARCH': {
+        const search = parseSearch(command)
+        this.#add({ kind: 'pass', command: search?.command ?? command, incomplete: search?.incomplete === true })
+        break
+      }
       case 'IDLE':
         this.#options.reader.expectLine()
         this.#add({ kind: 'pass', command })
@@ -443,9 +450,9 @@ export class Relay {
       case 'pass':
         if (this.#pending.length >= MAX_PENDING) return false
         if (job.command.literals.length > 0 && !this.#host.literalPlus)
-          return this.#startWork(this.#literalWork(job.command))
+          return this.#startWork(this.#literalWork(job.command, job.incomplete === true))
         this.#queue.shift()
-        this.#pass(job.command)
+        this.#pass(job.command, job.incomplete === true)
         return true
       case 'fetch': {
         const { fetch } = job
@@ -474,18 +481,18 @@ export class Relay {
     return true
   }
 
-  #literalWork(command: ClientCommand): LiteralWork {
+  #literalWork(command: ClientCommand, incomplete: boolean): LiteralWork {
     this.#entering(command.name)
     return new LiteralWork(this.#host, command, (ok, line) => {
       this.#completed(command.name, ok)
-      this.#toClient(filterLine(line))
+      this.#toClient(incomplete ? withNote(line) : filterLine(line))
     })
   }
 
-  #pass(command: ClientCommand): void {
+  #pass(command: ClientCommand, incomplete: boolean): void {
     const { tag, name, text, literals } = command
     this.#entering(name)
-    this.#pending.push({ tag, name })
+    this.#pending.push({ tag, name, incomplete })
     for (const segment of segmentsOf(text, literals, true)) this.#out.send('upstream', segment)
   }
 

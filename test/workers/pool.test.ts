@@ -108,12 +108,16 @@ describe('threads that fail', () => {
     })
   }
 
-  it('are ended when a task hangs', async () => {
-    const threads = pool({ threads: 1, entry: unruly, taskTimeoutMs: 400 })
-    const bad = misbehave(threads, 'hang')
+  it('are ended when a task hangs', async (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] })
+    const threads = pool({ threads: 1, entry: unruly, taskTimeoutMs: 60_000 })
+    await misbehave(threads, 'well')
+    const bad = assert.rejects(misbehave(threads, 'hang'), hasCode('INTERNAL'))
     const good = threads.batch(sealJob())
-    await assert.rejects(bad, hasCode('INTERNAL'))
+    t.mock.timers.tick(60_000)
+    await bad
     assert.equal(outputOf(await good), Buffer.from(sealed).toString('latin1'))
+    assert.equal(threads.metrics.threadDeaths, 1)
   })
 
   it('are done without when they cannot start', async () => {

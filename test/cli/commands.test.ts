@@ -239,6 +239,9 @@ describe('vesmail', () => {
     await asFriend(friends[0]!, 'give', 'friend1@cli.org', '--for', 'owner@cli.org')
     assert.match(await fails(66, recover), /1 of 2 shares/)
     assert.match(await asFriend(owner, 'show', 'owner@cli.org'), /A RECOVERY OF YOUR ACCOUNT IS RUNNING/)
+    // A friend whose key was rotated since has the share all the same.
+    const rotated = ['account', 'rotate', 'friend3@cli.org', ...api(), '--password-stdin', '--json']
+    await succeeds(rotated, friends[2]!.password)
     await asFriend(friends[2]!, 'give', 'friend3@cli.org', '--for', 'owner@cli.org')
     const back = JSON.parse(await succeeds(recover)) as Made
     assert.equal(back.password, owner.password)

@@ -60,7 +60,9 @@ export async function createAccount(call: Call, body: AccountBody, fields: Field
   const refs = newRefs()
   for (const key of body.vaultKeys) refs.keys.push(await createOwnKey(call, actor, key, key.type!, refs))
   note(call, 'account.create', `user:${user.id}`, refs.keys, user.id)
-  return viewUser(call, (await userById(call.db, user.id))!, fields ?? ANSWER)
+  // Whoever made it sees it as its owner will.
+  const caller = { kind: 'session', sessionId: 0, keyId: refs.keys[1]!, ...actor, section: false } as const
+  return viewUser({ ...call, caller }, (await userById(call.db, user.id))!, fields ?? ANSWER)
 }
 
 /** The address that was proved, by a mailed token or by the administrator's word. */

@@ -13,9 +13,15 @@ import { newRefs } from './key-create.ts'
 import { needWriter } from './vault-keys.ts'
 
 export async function getUser(call: Call, id: number, fields: Fields | null): Promise<View> {
+  checkAsker(call)
   const user = await userById(call.db, id)
   if (user === null) throw notFound('user')
   return viewUser(call, user, fields, true)
+}
+
+/** The holder of one item's token has no business with users. */
+function checkAsker(call: Call): void {
+  if (call.caller.kind === 'item') throw denied('a session of the user is needed')
 }
 
 export async function getMe(call: Call, fields: Fields | null): Promise<View> {
@@ -24,6 +30,7 @@ export async function getMe(call: Call, fields: Fields | null): Promise<View> {
 
 export async function postUser(call: Call, body: UserBody, fields: Fields | null): Promise<View> {
   if (body.op === 'fetch') {
+    checkAsker(call)
     if (body.id === null && body.email === null) throw invalid('user: id or email expected')
     const user = body.id !== null ? await userById(call.db, body.id) : await userByEmail(call.db, body.email!)
     if (user === null) throw notFound('user')

@@ -9,7 +9,7 @@ import type { Db } from './schema.ts'
 export async function senderMatters(db: Db, userId: number, sessionId: number, limit: number): Promise<number[]> {
   const { rows } = await sql<{ id: number }>`
     select t.id from vault_keys t
-    where t.creator_id = ${userId} and t.type = 'temp'
+    where t.creator_id = ${userId} and t.type = 'temp' and t.due = 1
       and not exists (select 1 from session_attn a where a.session_id = ${sessionId} and a.key_id = t.id)
       and exists (
         select 1 from vault_keys k

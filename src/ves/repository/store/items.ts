@@ -118,11 +118,12 @@ export async function itemsWithPrefix(
     .innerJoin('vault_items as i', 'i.id', 'x.item_id')
     .selectAll('i')
     .where('x.domain', '=', of.domain)
-    .where('x.external_id', '>=', of.prefix)
     .where('i.creator_id', '=', of.creatorId)
     .where('i.id', '>', of.after)
-  // The last code point: no name that begins with the prefix sorts behind it.
-  if (of.prefix !== '') query = query.where('x.external_id', '<', `${of.prefix}\u{10ffff}`)
+  if (of.prefix !== '') {
+    // The last code point: no name that begins with the prefix sorts behind it.
+    query = query.where('x.external_id', '>=', of.prefix).where('x.external_id', '<', `${of.prefix}\u{10ffff}`)
+  }
   return query.orderBy('i.id').limit(of.limit).execute()
 }
 

@@ -3,7 +3,6 @@ import { groupBy } from './group.ts'
 import type { Db, KeyAlgo, KeyExternalRow, KeyRow, KeyType } from './schema.ts'
 
 /** Keys of these types log in and read: the primary ones and the app vaults. */
-export const ACTIVE_TYPES = ['current', 'shadow'] as const
 export const WORKING_TYPES = ['current', 'shadow', 'secondary'] as const
 
 export async function keyById(db: Db, id: number): Promise<KeyRow | null> {
@@ -98,10 +97,30 @@ export async function insertKey(db: Db, key: NewKey, nowMs: number): Promise<num
       app_url: key.appUrl,
       created_ms: nowMs,
       tokens_after_ms: 0,
+      due: key.type === 'temp' && (await hasWorkingKey(db, key.userId)) ? 1 : 0,
     })
     .returning('id')
     .executeTakeFirstOrThrow()
+  // Their makers have to share the VESkeys of waiting temp keys with it.
+  if (isWorking(key.type)) await markDue(db, key.userId)
   return row.id
+}
+
+function isWorking(type: KeyType): boolean {
+  return (WORKING_TYPES as readonly KeyType[]).includes(type)
+}
+
+async function hasWorkingKey(db: Db, userId: number): Promise<boolean> {
+  const query = db
+    .selectFrom('vault_keys')
+    .select('id')
+    .where('user_id', '=', userId)
+    .where('type', 'in', WORKING_TYPES)
+  return (await query.limit(1).executeTakeFirst()) !== undefined
+}
+
+async function markDue(db: Db, userId: number): Promise<void> {
+  await db.updateTable('vault_keys').set({ due: 1 }).where('user_id', '=', userId).where('type', '=', 'temp').execute()
 }
 
 export async function insertKeyExternals(
@@ -141,6 +160,9 @@ export async function updateKey(
   change: Partial<Pick<KeyRow, 'type' | 'app_url' | 'tokens_after_ms'>>,
 ): Promise<void> {
   await db.updateTable('vault_keys').set(change).where('id', '=', id).execute()
+  if (change.type === undefined || !isWorking(change.type)) return
+  const key = await keyById(db, id)
+  if (key !== null) await markDue(db, key.user_id)
 }
 
 /** Nothing is left of the key but its row, by which its id stays taken, and who made it. */

@@ -32,6 +32,8 @@ export interface Schema {
     created_ms: number
     /** Session tokens made before are void: how sessions end that were never used. */
     tokens_after_ms: number
+    /** 1: a temp key whose owner has keys of their own, so that its maker may have something to propagate. */
+    due: number
   }
   key_externals: {
     id: Generated<number>

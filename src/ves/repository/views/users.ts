@@ -36,7 +36,8 @@ export async function viewUsers(
     if (fields.has('lastName') && row.last_name !== null) view.lastName = row.last_name
     return view
   })
-  const lists = Object.keys(KEY_LISTS).filter((name) => fields.has(name))
+  // Strangers see what logging in and recovering need: the primary keys.
+  const lists = Object.keys(KEY_LISTS).filter((name) => fields.has(name) && (known || name !== 'vaultKeys'))
   if (lists.length > 0 && rows.length > 0) {
     const keys = await keysOfUsers(
       call.db,

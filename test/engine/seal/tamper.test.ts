@@ -1,0 +1,116 @@
+/** Altered ciphertext: nothing unauthenticated leaves, but complete chunks in front of the error where a body streams. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { GatewayError } from '../../../src/base/errors.ts'
+import { runBatch } from '../../../src/engine/seal/batch.ts'
+import { Opener } from '../../../src/engine/seal/opener.ts'
+import type { TransformAction } from '../../../src/engine/transform.ts'
+import { diceOf, mutate } from './generate.ts'
+import { KEY, open, piecesOf, seal } from './through.ts'
+import { VECTOR_MESSAGES } from './vectors.ts'
+
+const isBroken = (error: unknown) => error instanceof GatewayError && error.code === 'SEAL_BROKEN'
+
+const BODY = Array.from({ length: 400 }, (_, i) => `line ${i} of the secret text, never to leave altered\r\n`).join('')
+const MESSAGE = Buffer.from(`Subject: s\r\nMessage-ID: <a@b>\r\nContent-Type: text/plain\r\n\r\n${BODY}`)
+const SEALED = seal(MESSAGE)
+
+/** The leaf's ciphertext, and the message around another one. */
+const [, BEFORE, CIPHERTEXT, AFTER] = /^([\s\S]*base64\r\n\r\n)([A-Za-z0-9+/=\r\n]+?)(\r\n--[\s\S]*)$/.exec(
+  SEALED.toString('latin1'),
+)!
+const stream = Buffer.from(CIPHERTEXT!, 'base64')
+const withStream = (octets: Buffer) =>
+  Buffer.from(BEFORE! + octets.toString('base64').replace(/.{76}/g, '$&\r\n') + AFTER!, 'latin1')
+const CHUNK = 1040
+const chunks = Array.from({ length: Math.ceil((stream.length - 16) / CHUNK) }, (_, i) =>
+  stream.subarray(16 + i * CHUNK, 16 + (i + 1) * CHUNK),
+)
+const ofChunks = (list: readonly Buffer[]) => withStream(Buffer.concat([stream.subarray(0, 16), ...list]))
+
+test('the message taken apart and put together again opens', () => {
+  assert.ok(chunks.length > 15)
+  assert.deepEqual(open(ofChunks(chunks)), MESSAGE)
+})
+
+test('an altered octet anywhere in the ciphertext', () => {
+  for (let at = 0; at < stream.length; at += 97) {
+    const altered = Buffer.from(stream)
+    altered[at]! ^= 1
+    assert.throws(() => open(withStream(altered)), isBroken, `octet ${at}`)
+  }
+})
+
+test('a stream cut short, between chunks and inside of them', () => {
+  for (let octets = 0; octets < stream.length; octets += 13) {
+    assert.throws(() => open(withStream(stream.subarray(0, octets))), isBroken, `${octets} octets`)
+  }
+  for (let n = 0; n < chunks.length; n++) assert.throws(() => open(ofChunks(chunks.slice(0, n))), isBroken)
+})
+
+test('chunks reordered, repeated, left out', () => {
+  for (let i = 0; i + 1 < chunks.length; i++) {
+    const swapped = [...chunks]
+    ;[swapped[i], swapped[i + 1]] = [swapped[i + 1]!, swapped[i]!]
+    assert.throws(() => open(ofChunks(swapped)), isBroken)
+    assert.throws(() => open(ofChunks(chunks.toSpliced(i, 0, chunks[i]!))), isBroken)
+    assert.throws(() => open(ofChunks(chunks.toSpliced(i, 1))), isBroken)
+  }
+})
+
+test('an altered, or exchanged, encrypted header', () => {
+  const text = SEALED.toString('latin1')
+  const values = [...text.matchAll(/X-VESmail-Header: ([A-Za-z0-9+/=\s]*?)\r\n(?![\t ])/g)].map((m) => m[1]!)
+  assert.equal(values.length, 3)
+  for (const value of values) {
+    const octets = Buffer.from(value, 'base64')
+    for (const at of [0, 15, 16, octets.length - 1]) {
+      const altered = Buffer.from(octets)
+      altered[at]! ^= 0x80
+      assert.throws(() => open(Buffer.from(text.replace(value, altered.toString('base64')))), isBroken)
+    }
+    assert.throws(() => open(Buffer.from(text.replace(value, ''))), isBroken)
+  }
+})
+
+test('another key', () => {
+  const key = { ...KEY, keyString: Buffer.from(KEY.keyString).reverse() }
+  assert.throws(() => open(SEALED, key), isBroken)
+})
+
+test('what leaves before the error is the beginning of the message, whole chunks of it', () => {
+  const altered = Buffer.from(stream)
+  altered[16 + 9 * CHUNK + 5]! ^= 1
+  const opener = new Opener({ maxbufOctets: 1000 })
+  const out: Buffer[] = []
+  const perform = (actions: readonly TransformAction[]): void => {
+    for (const action of actions) if (action.do === 'write') out.push(action.bytes)
+    for (const action of actions) {
+      if (action.do === 'ask')
+        perform(opener.answer(action.id, action.kind === 'batch' ? runBatch(action.ask) : { key: KEY }))
+    }
+  }
+  assert.throws(() => {
+    for (const chunk of piecesOf(100)(withStream(altered))) perform(opener.push(chunk))
+    perform(opener.end())
+  }, isBroken)
+  const left = Buffer.concat(out)
+  assert.deepEqual(left, MESSAGE.subarray(0, left.length))
+  const bodyOctets = left.length - MESSAGE.indexOf('line 0')
+  assert.ok(bodyOctets <= 9 * 1024 && bodyOctets % 1024 === 0, `${bodyOctets} octets`)
+})
+
+test('any change to a sealed message: opened, or refused with a typed error', () => {
+  const sealed = VECTOR_MESSAGES.map(({ plain }) => seal(plain))
+  let refused = 0
+  for (let seed = 1; seed <= 2000; seed++) {
+    const dice = diceOf(seed)
+    try {
+      open(mutate(dice.pick(sealed), dice))
+    } catch (error) {
+      assert.ok(error instanceof GatewayError, `seed ${seed}: ${error}`)
+      refused++
+    }
+  }
+  assert.ok(refused > 500)
+})

@@ -24,7 +24,13 @@ export type SealMode = 'PLAIN' | 'FALLBACK' | 'REJECT' | 'XCHG' | 'HIGH'
 export type Sizes = 'auto' | 'exact' | 'estimate'
 
 export interface Profile {
-  readonly imap: (Provider & { readonly sizes: Sizes | null }) | null
+  readonly imap:
+    | (Provider & {
+        readonly sizes: Sizes | null
+        /** What FETCH shows of a message whose key is not there (yet); absent = hide. */
+        readonly unavailable?: 'hide' | 'placeholder'
+      })
+    | null
   readonly smtp: (Provider & { readonly mode: SealMode | null }) | null
 }
 

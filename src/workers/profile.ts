@@ -61,7 +61,11 @@ export function parseProfile(value: Buffer): ReadProfile {
       imap:
         imap === null
           ? null
-          : { ...provider(imap, IMAP_PORT, 'imap'), sizes: imap.calc === true ? 'exact' : pick(SIZES, imap.sizes) },
+          : {
+              ...provider(imap, IMAP_PORT, 'imap'),
+              sizes: imap.calc === true ? 'exact' : pick(SIZES, imap.sizes),
+              ...(imap.unavailable === 'placeholder' ? { unavailable: 'placeholder' as const } : {}),
+            },
       smtp: smtp === null ? null : { ...provider(smtp, SMTP_PORT, 'smtp'), mode: pick(MODES, upper(smtp.mode)) },
     }),
     overrides: { imap: imap?.override ?? null, smtp: smtp?.override ?? null },

@@ -51,6 +51,7 @@ export class FetchWork implements Work {
   /** Text of the last tagged answer, behind the tag. */
   #final: Buffer = Buffer.from(' OK Fetch completed.\r\n')
   #failure: Buffer | GatewayError | null = null
+  readonly #budget = { octets: 0 }
   /** The first of the answers is on its way to the client. */
   #emitting = false
 
@@ -275,7 +276,7 @@ export class FetchWork implements Work {
 
   #begin(unit: Extract<Unit, { kind: 'sealed' }>): void {
     if (this.#state.in !== 'sealed') return
-    const answer = new SealedAnswer(this.#host, this.#fetch, unit.number, unit.uid, () => this.#advance())
+    const answer = new SealedAnswer(this.#host, this.#fetch, unit.number, unit.uid, this.#budget, () => this.#advance())
     this.#state.answers.push(answer)
     answer.start()
   }

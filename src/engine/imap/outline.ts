@@ -110,6 +110,7 @@ function fit(facts: OutlineFacts): Outline | null {
   const sizes = declared ?? known.map((leaf) => ({ octets: byArithmetic(leaf), lines: null }))
   const exact = declared !== null
   let next = 0
+  let leafNumber = 0
   let complete = true
   const build = (part: PartView): KnownPart => {
     const entry = exact || part.kind === 'leaf' ? (part.kind === 'multipart' ? null : sizes[next++]!) : null
@@ -120,17 +121,16 @@ function fit(facts: OutlineFacts): Outline | null {
         complete = false
       }
     }
-    return {
-      header: part.headerOctets,
-      body: { octets: entry?.octets ?? 0, lines: entry?.lines ?? 0 },
-      children,
-    }
+    const sealed = part.kind === 'leaf' ? (known[leafNumber++]?.part.octets ?? 0) : 0
+    const octets = entry?.octets ?? sealed
+    // Estimates stand in where nothing is known (imap.md §5); whoever takes them asks `sizesKnown` first.
+    return { header: part.headerOctets, body: { octets, lines: entry?.lines ?? estimatedLines(octets) }, children }
   }
   const tree = build(scanned.root)
   const total = totalOf(facts) ?? computedTotal(facts, scanned, known)
   const whole = total === null ? tree : { ...tree, body: rootBody(scanned.root, tree, total) }
   return {
-    view: withSize(viewFromParts(whole), total),
+    view: withSize(viewFromParts(whole), total, facts.sealedSize),
     sizesKnown: complete,
     totalKnown: total !== null,
     hasParts: true,
@@ -146,7 +146,7 @@ export function rootOutline(
   const total = totalOf(facts)
   const scanned = scan(facts.opened)
   if (!endsClearly(scanned.root)) return null
-  const view = withSize(scanned, total)
+  const view = withSize(scanned, total, facts.sealedSize)
   return {
     view,
     sizesKnown: false,
@@ -210,11 +210,15 @@ function rootBody(root: PartView, tree: KnownPart, total: { octets: number; line
   return root.kind === 'multipart' ? total : tree.body
 }
 
-/** RFC822.SIZE from what is declared. */
-function withSize(view: MessageView, total: { octets: number; lines: number } | null): MessageView {
-  if (total === null) return view
+/** RFC822.SIZE, as far as it is known; else the sealed one stands in. */
+function withSize(view: MessageView, total: { octets: number; lines: number } | null, sealedSize: number): MessageView {
   const { header } = view.root
-  return { ...view, size: { octets: header.octets + total.octets, lines: header.lines + total.lines } }
+  const octets = total === null ? sealedSize : header.octets + total.octets
+  return { ...view, size: { octets, lines: total === null ? 0 : header.lines + total.lines } }
+}
+
+function estimatedLines(octets: number): number {
+  return Math.floor(octets / 48) + 1
 }
 
 /** The declared sizes of the parts, where each agrees with what the server counts of its sealed form. */

@@ -76,6 +76,7 @@ export class Relay {
     this.#options = options
     this.#out = options.out
     const { settings } = options.account
+    const sizes = options.account.profile.imap?.sizes ?? settings.sizes
     const { capabilities } = options.login
     this.#host = {
       out: options.out,
@@ -86,8 +87,12 @@ export class Relay {
       settings,
       transforms: options.transforms,
       literalPlus: capabilities.has('LITERAL+'),
+      sizes,
+      told: new Map(),
+      beyondEnd: 0,
+      placeholder: options.account.profile.imap?.unavailable === 'placeholder',
       keepOrder: false,
-      exactSizes: (options.account.profile.imap?.sizes ?? settings.sizes) === 'exact',
+      exactSizes: sizes === 'exact',
       spill: { octets: 0, users: 0 },
       nextTag: () => `VES${++this.#ownTag}`,
       toUpstream: (bytes) => options.out.send('upstream', bytes),
@@ -282,6 +287,7 @@ export class Relay {
     if (!this.#host.mailbox.setUidValidity(value)) return
     this.#host.opened.clear()
     this.#host.outlines.clear()
+    this.#host.told.clear()
   }
 
   #vanished(active: Work, line: Buffer): void {
@@ -356,6 +362,7 @@ export class Relay {
     this.#host.mailbox = new Mailbox()
     this.#host.opened.clear()
     this.#host.outlines.clear()
+    this.#host.told.clear()
   }
 
   #command(command: ClientCommand): void {

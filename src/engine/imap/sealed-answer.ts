@@ -5,12 +5,13 @@
 import { GatewayError } from '../../base/errors.ts'
 import { stringAt } from './cursor.ts'
 import { type FetchCommand, isContent, setsSeen } from './fetch-command.ts'
-import type { FetchItem } from './fetch-items.ts'
+import type { ContentItem, FetchItem } from './fetch-items.ts'
 import { LargeStream } from './large-stream.ts'
 import type { OpenRun } from './open-run.ts'
 import { type Opened, openWhole } from './opened.ts'
 import type { Outline } from './outline.ts'
 import { OutlineReader } from './outline-reader.ts'
+import { placeholder } from './placeholder.ts'
 import type { AnswerItem, FetchAnswer } from './response.ts'
 import { lightItems, match, render, unasked } from './template.ts'
 import { type AnswerPiece, answerContent, outlinePieces, piecesOf } from './view-answer.ts'
@@ -22,6 +23,7 @@ export class SealedAnswer {
   /** Sequence number, or UID in UID FETCH, as we ask for it. */
   readonly #number: number
   readonly #uid: number | null
+  readonly #budget: { octets: number }
   /** Called once: `emit` may be called. */
   readonly #done: () => void
   #contentTag: string | null = null
@@ -42,7 +44,16 @@ export class SealedAnswer {
   #ready = false
   #over = false
 
-  constructor(host: WorkHost, fetch: FetchCommand, number: number, uid: number | null, done: () => void) {
+  /** @param budget octets that this command has read to learn sizes */
+  constructor(
+    host: WorkHost,
+    fetch: FetchCommand,
+    number: number,
+    uid: number | null,
+    budget: { octets: number },
+    done: () => void,
+  ) {
+    this.#budget = budget
     this.#host = host
     this.#fetch = fetch
     this.#number = number
@@ -77,7 +88,7 @@ export class SealedAnswer {
     // Small messages whose bodies are asked for are read at once; large ones never without knowing their sizes.
     const depth = outlineDepth(items) ?? (large ? 'parts' : null)
     if (depth === null || this.#host.mimeBug) return false
-    if (known !== null && answers(known, items)) {
+    if (known !== null && this.#suffices(known)) {
       this.#useOutline(known)
       this.#askPattern(lightItems(items))
       return true
@@ -97,12 +108,42 @@ export class SealedAnswer {
       return
     }
     if (result !== null && this.#uid !== null) this.#host.outlines.put(this.#uid, result)
-    if (result === null || !answers(result, this.#fetch.items)) {
+    if (result === null || !(this.#suffices(result) || this.#mayEstimate(result))) {
       this.#startContent()
       return
     }
     this.#useOutline(result)
     this.#settle()
+  }
+
+  /** Sizes once estimated for this message: they are told to the end of the session. */
+  get #told(): Outline | null {
+    return this.#uid === null ? null : (this.#host.told.get(this.#uid) ?? null)
+  }
+
+  #suffices(outline: Outline): boolean {
+    return this.#fetch.items.every((item) => !isContent(item) || this.#pieceOf(outline, item) !== null)
+  }
+
+  #pieceOf(outline: Outline, item: ContentItem): AnswerPiece[] | null {
+    return isSize(item) && this.#told !== null ? piecesOf(this.#told.view, item) : outlinePieces(outline, item)
+  }
+
+  /**
+   * Nothing but reading the message would tell its sizes: within the command's budget it is read; beyond, estimates
+   * stand in, and stay for this UID (imap.md §5).
+   */
+  #mayEstimate(outline: Outline): boolean {
+    const { exactSizes, told, settings } = this.#host
+    if (exactSizes || this.#uid === null || !outline.hasParts || told.size >= MAX_TOLD) return false
+    const others = this.#fetch.items.filter((item) => isContent(item) && !isSize(item)) as ContentItem[]
+    if (!others.every((item) => outlinePieces(outline, item) !== null)) return false
+    if (this.#host.sizes === 'auto' && this.#budget.octets + outline.sealedSize <= settings.sizeBudgetOctets) {
+      this.#budget.octets += outline.sealedSize
+      return false
+    }
+    told.set(this.#uid, outline)
+    return true
   }
 
   #useOutline(outline: Outline): void {
@@ -238,6 +279,11 @@ export class SealedAnswer {
       return
     const opened = this.#opened
     if (opened === null && !this.#gone) return
+    if (opened instanceof GatewayError && opened.code === 'ITEM_UNAVAILABLE' && this.#host.placeholder) {
+      this.#opened = placeholder()
+      this.#settle()
+      return
+    }
     if (!this.#patternAsked && opened !== null) {
       const { items } = this.#fetch
       const asked = opened instanceof GatewayError ? items.filter((item) => !isContent(item)) : items
@@ -283,11 +329,20 @@ export class SealedAnswer {
       news: this.#news,
       value: (item) => {
         if (opened instanceof GatewayError) return null
+        this.#countBeyondEnd(item, opened)
+        if (isSize(item) && this.#told !== null) return piecesOf(this.#told.view, item)
         if (this.#known !== null) return outlinePieces(this.#known, item)
         const { view, content } = opened
         return content === null ? piecesOf(view, item) : [{ bytes: answerContent(view, content, item) }]
       },
     })
+  }
+
+  /** A client that believes an estimate asks for ever beyond the end: then no more of them (imap.md §5). */
+  #countBeyondEnd(item: ContentItem, { view }: Opened): void {
+    if (item.kind !== 'section' || item.partial === null || this.#host.exactSizes) return
+    if (item.partial.start < view.size.octets) return
+    if (++this.#host.beyondEnd >= MAX_BEYOND_END) this.#host.exactSizes = true
   }
 
   #startStream(pieces: AnswerPiece[], done: () => void): void {
@@ -312,6 +367,7 @@ const NOTHING = Buffer.alloc(0)
 function outlineDepth(items: readonly FetchItem[]): 'root' | 'parts' | null {
   let depth: 'root' | 'parts' = 'root'
   for (const item of items) {
+    // RFC822.SIZE often follows from the root's header; where not, the parts are asked for next.
     if (item.kind === 'body' || item.kind === 'bodystructure') depth = 'parts'
     if (item.kind !== 'section') continue
     const { part, text } = item.section
@@ -321,8 +377,12 @@ function outlineDepth(items: readonly FetchItem[]): 'root' | 'parts' | null {
   return depth
 }
 
-function answers(outline: Outline, items: readonly FetchItem[]): boolean {
-  return items.every((item) => !isContent(item) || outlinePieces(outline, item) !== null)
+/** UIDs with estimates; beyond it sizes are read, since a size once told must not change. */
+const MAX_TOLD = 2000
+const MAX_BEYOND_END = 16
+
+function isSize(item: ContentItem): boolean {
+  return item.kind === 'size' || item.kind === 'body' || item.kind === 'bodystructure'
 }
 
 /** `… BODY[] {123}` at the end of what came so far. */

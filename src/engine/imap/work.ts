@@ -3,10 +3,13 @@
  * upstream connection is its alone: no other client command is outstanding there, so that an answer's owner is never in
  * doubt. Untagged responses that are not its own go to the client as they come.
  */
+
+import type { Sizes } from '../account.ts'
 import type { Asking } from '../asking.ts'
 import type { MailSettings } from '../settings.ts'
 import type { Mailbox } from './mailbox.ts'
 import type { OpenedCache } from './opened.ts'
+import type { Outline } from './outline.ts'
 import type { OutlineCache } from './outline-cache.ts'
 import type { FetchAnswer } from './response.ts'
 import type { Transforms } from './transforms.ts'
@@ -42,6 +45,13 @@ export interface WorkHost {
   mimeBug: boolean
   /** The server takes `{n+}`. */
   readonly literalPlus: boolean
+  readonly sizes: Sizes
+  /** Messages whose sizes were estimated, and told. */
+  readonly told: Map<number, Outline>
+  /** Ranges asked for beyond the end. */
+  beyondEnd: number
+  /** A message without its key is shown as a short text in its place, instead of being left out. */
+  readonly placeholder: boolean
   /** XVES CALC, `sizes: exact`: no size is ever estimated. */
   exactSizes: boolean
   /** XVES ORDER: answers in the server's order of messages. */

@@ -9,6 +9,7 @@ import { Secret } from '../../../src/base/secret.ts'
 import type { Account, Profile } from '../../../src/engine/account.ts'
 import { ImapSession } from '../../../src/engine/imap/imap-session.ts'
 import type { Transforms } from '../../../src/engine/imap/transforms.ts'
+import type { OutlinedLeaf } from '../../../src/engine/seal/opener.ts'
 import type { Action, AnswerOf, Ask, AskOf, Event, QuestionKind, SessionStart } from '../../../src/engine/session.ts'
 import type { MailSettings } from '../../../src/engine/settings.ts'
 import type { Transform, TransformAction } from '../../../src/engine/transform.ts'
@@ -271,14 +272,21 @@ class SimpleSealer extends Simple {
 /** Headers as they are, but for the mark; so that an outline of a simple sealed message shows nothing sealed. */
 class SimpleOutliner extends SimpleOpener {
   readonly facts = { declaredSizes: null }
+  readonly #leaf: (leaf: OutlinedLeaf) => void
+
+  constructor(leaf: (leaf: OutlinedLeaf) => void) {
+    super()
+    this.#leaf = leaf
+  }
 
   override answer(): TransformAction[] {
+    this.#leaf({ part: 0, sealed: null })
     return [{ do: 'write', bytes: Buffer.concat(this.chunks) }, { do: 'done' }]
   }
 }
 
 export const SIMPLE_TRANSFORMS: Transforms = {
   opener: () => new SimpleOpener(),
-  outliner: () => new SimpleOutliner(),
+  outliner: (leaf) => new SimpleOutliner(leaf),
   sealer: () => new SimpleSealer(),
 }

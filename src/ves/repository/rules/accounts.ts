@@ -4,10 +4,11 @@ import { keyBody } from '../body.ts'
 import { type Call, needAdmin, note } from '../call.ts'
 import { type Fields, fieldsOf } from '../fields.ts'
 import { denied, invalid } from '../refuse.ts'
+import { keysByIds } from '../store/keys.ts'
 import { takeMailToken } from '../store/mail-tokens.ts'
 import { insertUser, updateUser, userByEmail, userById } from '../store/users.ts'
 import { hashToken } from '../tokens.ts'
-import type { View } from '../views/keys.ts'
+import { type View, viewKeys } from '../views/keys.ts'
 import { viewUser } from '../views/users.ts'
 import { createOwnKey, newRefs } from './key-create.ts'
 
@@ -60,9 +61,15 @@ export async function createAccount(call: Call, body: AccountBody, fields: Field
   const refs = newRefs()
   for (const key of body.vaultKeys) refs.keys.push(await createOwnKey(call, actor, key, key.type!, refs))
   note(call, 'account.create', `user:${user.id}`, refs.keys, user.id)
-  // Whoever made it sees it as its owner will.
+  // Whoever made it sees it as its owner will, but of its keys those made now: not the temp keys that waited.
   const caller = { kind: 'session', sessionId: 0, keyId: refs.keys[1]!, ...actor, section: false } as const
-  return viewUser({ ...call, caller }, (await userById(call.db, user.id))!, fields ?? ANSWER)
+  const asOwner: Call = { ...call, caller }
+  const view = await viewUser(asOwner, (await userById(call.db, user.id))!, fields ?? ANSWER)
+  if (view.vaultKeys === undefined) return view
+  const rows = await keysByIds(call.db, refs.keys)
+  const made = refs.keys.map((id) => rows.get(id)!)
+  view.vaultKeys = await viewKeys(asOwner, made, (fields ?? ANSWER).get('vaultKeys')!.fields)
+  return view
 }
 
 /** The address that was proved, by a mailed token or by the administrator's word. */

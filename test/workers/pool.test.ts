@@ -41,6 +41,7 @@ describe('thread pool', () => {
     assert.equal(outputOf(results[0]!), Buffer.from(sealed).toString('latin1'))
     assert.equal(outputOf(results[1]!), plain.toString('latin1'))
     assert.equal(job.input.length, 0, 'moved')
+    assert.equal(results[0]!.spent.length, plain.length, 'and comes back as memory')
     assert.equal(threads.metrics.inPlace, 0)
     assert.equal(threads.metrics.completed, 2)
   })

@@ -57,7 +57,7 @@ export function startOpenState(key: MessageKey, encoding: BodyEncoding): OpenSta
   }
 }
 
-export function openBatch(state: OpenState, input: Uint8Array, last: boolean): BatchResult {
+export function openBatch(state: OpenState, input: Uint8Array, last: boolean): Omit<BatchResult, 'spent'> {
   const opening = new Opening(state, input)
   opening.run(input, last)
   return opening.result()
@@ -100,7 +100,7 @@ class Opening {
     } while (at < input.length)
   }
 
-  result(): BatchResult {
+  result(): Omit<BatchResult, 'spent'> {
     const state: OpenState = {
       ...this.#from,
       feedback: this.#feedback,

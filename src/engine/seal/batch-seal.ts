@@ -54,7 +54,7 @@ export function startSealState(key: MessageKey, decoding: BodyDecoding, fb0: Uin
   }
 }
 
-export function sealBatch(state: SealState, input: Uint8Array, last: boolean): BatchResult {
+export function sealBatch(state: SealState, input: Uint8Array, last: boolean): Omit<BatchResult, 'spent'> {
   const sealing = new Sealing(state, input, last)
   sealing.run(input, last)
   return sealing.result()
@@ -100,7 +100,7 @@ class Sealing {
     } while (at < input.length)
   }
 
-  result(): BatchResult {
+  result(): Omit<BatchResult, 'spent'> {
     const state: SealState = {
       ...this.#from,
       feedback: this.#feedback,

@@ -40,6 +40,8 @@ export interface BatchResult {
   readonly output: Uint8Array
   /** For the next batch of this leaf; of no use after the last. */
   readonly state: BodyState
+  /** The job's input, done with: memory for the next one's. */
+  readonly spent: Uint8Array
 }
 
 /**
@@ -61,5 +63,6 @@ export function startOpen(key: MessageKey, encoding: BodyEncoding): BodyState {
  */
 export function runBatch(job: BatchJob): BatchResult {
   const { state, input, last } = job
-  return state.kind === 'seal' ? sealBatch(state, input, last) : openBatch(state, input, last)
+  const done = state.kind === 'seal' ? sealBatch(state, input, last) : openBatch(state, input, last)
+  return { ...done, spent: input }
 }

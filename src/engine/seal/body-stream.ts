@@ -30,6 +30,8 @@ export class BodyStream {
   #waitingOctets = 0
   #asked = false
   #ended = false
+  /** Memory of the last piece, for the next. */
+  #spare: Uint8Array | null = null
 
   constructor(questions: BatchQuestions, kind: BatchJob['kind'], state: BodyState, sink: BodySink) {
     this.#questions = questions
@@ -78,6 +80,7 @@ export class BodyStream {
     this.#asked = true
     this.#questions.askBatch({ kind: this.#kind, state: this.#state, input, last }, (result) => {
       this.#asked = false
+      this.#spare = result.spent
       this.#put(result, last)
       this.#go()
     })
@@ -93,7 +96,8 @@ export class BodyStream {
 
   /** A buffer of its own: it may be transferred to a thread. */
   #take(octets: number): Uint8Array {
-    const piece = Buffer.allocUnsafeSlow(octets)
+    const piece = this.#spare?.length === octets ? this.#spare : Buffer.allocUnsafeSlow(octets)
+    this.#spare = null
     let at = 0
     let used = 0
     for (const bytes of this.#waiting) {

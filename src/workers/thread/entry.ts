@@ -17,10 +17,12 @@ export function run(task: ThreadTask): unknown {
   const answer = answerTask(task)
   if (!answer.ok || !('output' in answer.result)) return answer
   const output = movable(answer.result.output)
+  // The input came with memory of its own, and goes back with it.
   const moved: ThreadAnswer = { ok: true, result: { ...answer.result, output } }
+  const buffers = [output.buffer, answer.result.spent.buffer]
   return move({
     get [transferableSymbol]() {
-      return output.buffer
+      return buffers
     },
     get [valueSymbol]() {
       return moved

@@ -2,6 +2,7 @@
  * TLS on both sides. Towards clients: one secure context per listener's certificate. Towards providers: one context
  * for all connections (a context each costs 19 KiB), verification by the profile's level (daemon.md §3, §7).
  */
+import { constants } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { isIP, type Socket } from 'node:net'
 import { connect, createSecureContext, getCACertificates, type SecureContext, TLSSocket } from 'node:tls'
@@ -15,7 +16,11 @@ const HANDSHAKE_MS = 15_000
 
 export interface ServerTls {
   readonly context: SecureContext
-  /** Called with the name that the client asked for, before the handshake completes. Rejects to refuse the name. */
+  /**
+   * Called with the name that the client asked for, before the handshake completes. Rejects to refuse the name.
+   * `context` must not be resumable then: OpenSSL asks for no certificate when a session is resumed, and in TLS 1.2 does
+   * not even tell the name, so that a host's client would be taken for the main configuration's.
+   */
   readonly select?: (servername: string) => Promise<SecureContext>
 }
 
@@ -23,16 +28,21 @@ export interface ServerTlsOptions {
   readonly minVersion?: 'TLSv1.2' | 'TLSv1.3'
   /** 48 octets that all workers share: a session ticket of one is then good at each. */
   readonly ticketKeys?: Buffer
+  /** Default: yes. */
+  readonly isResumable?: boolean
 }
 
 /** @param cert PEM, chain included. @throws Error for a certificate and key that do not go together */
 export function serverTls(cert: Buffer, pkey: Buffer, options: ServerTlsOptions = {}): ServerTls {
-  const { minVersion = MIN_VERSION, ticketKeys } = options
+  const { minVersion = MIN_VERSION, ticketKeys, isResumable = true } = options
   const context = createSecureContext({
     cert,
     key: pkey,
     minVersion,
     honorCipherOrder: true,
+    sessionIdContext: 'vesmail',
+    // No state is kept either, so there is nothing to resume from.
+    ...(isResumable ? {} : { secureOptions: constants.SSL_OP_NO_TICKET }),
     ...(ticketKeys === undefined ? {} : { ticketKeys }),
   })
   return { context }

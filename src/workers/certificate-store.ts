@@ -20,6 +20,8 @@ export interface CertificateName {
   readonly cert: string
   readonly pkey: string
   readonly minVersion: 'TLSv1.2' | 'TLSv1.3'
+  /** Not where clients may name hosts: a resumed session would lose the name. */
+  readonly isResumable: boolean
 }
 
 export class CertificateStore {
@@ -43,7 +45,7 @@ export class CertificateStore {
 
   /** @throws {GatewayError} CONFIG_INVALID where the pair cannot be used and never could */
   async context(name: CertificateName): Promise<ServerTls['context']> {
-    const key = `${name.cert}\0${name.pkey}\0${name.minVersion}`
+    const key = `${name.cert}\0${name.pkey}\0${name.minVersion}\0${name.isResumable}`
     const known = this.#entries.get(key)
     const nowMs = this.#nowMs()
     if (known !== undefined) {
@@ -56,7 +58,11 @@ export class CertificateStore {
       const stamp = `${await stampOf(name.cert)} ${await stampOf(name.pkey)}`
       if (known?.stamp === stamp) return known.context
       const [cert, pkey] = await Promise.all([readFile(name.cert), readFile(name.pkey)])
-      const options: ServerTlsOptions = { minVersion: name.minVersion, ticketKeys: this.#ticketKeys }
+      const options: ServerTlsOptions = {
+        minVersion: name.minVersion,
+        ticketKeys: this.#ticketKeys,
+        isResumable: name.isResumable,
+      }
       const { context } = serverTls(cert, pkey, options)
       this.#entries.delete(key)
       this.#entries.set(key, { context, stamp, checkedMs: nowMs })

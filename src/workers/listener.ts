@@ -111,8 +111,13 @@ export class Listener {
   }
 
   #context(config: Config): Promise<ServerTls['context']> {
+    const isResumable = this.#hosts === null
     const minVersion = config['tls.min'] === '1.3' ? 'TLSv1.3' : 'TLSv1.2'
-    return this.#parts.certificates.context({ ...certificateOf(config, this.#parts.ownCertificate), minVersion })
+    return this.#parts.certificates.context({
+      ...certificateOf(config, this.#parts.ownCertificate),
+      minVersion,
+      isResumable,
+    })
   }
 
   async #tenant(file: ConfigFile, host: string): Promise<Tenant> {

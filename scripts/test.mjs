@@ -13,8 +13,10 @@ const files = all
   .flatMap((place) => (statSync(place).isDirectory() ? globSync(`${place}/**/*.test.ts`) : [place]))
   .filter((file) => places.includes(file) || !file.startsWith('test/long/'))
   .sort()
+/** A test that hangs is a failure with a name, not a run without an end. Milliseconds. */
+const timeout = '--test-timeout=300000'
 const concurrency = `--test-concurrency=${availableParallelism()}`
-const runner = spawn(process.execPath, ['--test', concurrency, '--test-reporter=spec', ...flags, ...files], {
+const runner = spawn(process.execPath, ['--test', concurrency, timeout, '--test-reporter=spec', ...flags, ...files], {
   stdio: 'inherit',
 })
 runner.on('exit', (code) => process.exit(code ?? 1))

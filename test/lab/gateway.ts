@@ -7,7 +7,7 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after } from 'node:test'
-import { type DemoGateway, startGateway } from '../../src/cli/demo/gateway.ts'
+import { type DemoGateway, type GatewayPorts, startGateway } from '../../src/cli/demo/gateway.ts'
 import type { Provider } from '../../src/cli/sandbox/provider.ts'
 import { LAB_USERS } from './provider.ts'
 
@@ -28,6 +28,8 @@ export interface LabGatewayOptions {
   readonly configuration?: Readonly<Record<string, unknown>>
   /** Listeners besides the four of mail. */
   readonly daemons?: readonly unknown[]
+  /** Told the ports when the daemon is up, before the accounts are made. */
+  readonly ready?: (ports: GatewayPorts) => void
 }
 
 export async function labGateway(provider: Provider, options: LabGatewayOptions = {}): Promise<LabGateway> {
@@ -40,6 +42,7 @@ export async function labGateway(provider: Provider, options: LabGatewayOptions 
     ...(options.configuration === undefined ? {} : { configuration: options.configuration }),
     ...(options.daemons === undefined ? {} : { daemons: options.daemons }),
   })
+  options.ready?.(gateway.ports)
   after(async () => {
     await gateway.stop()
     rmSync(directory, { recursive: true, force: true })

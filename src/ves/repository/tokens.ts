@@ -4,7 +4,7 @@
  *
  * The key of the MAC is a file beside the data and no part of a backup: with the database alone nobody makes a token.
  */
-import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
+import { createHmac, createSecretKey, hash, type KeyObject, randomBytes, timingSafeEqual } from 'node:crypto'
 
 /** Clients renew after 8 h and never log in again after a 401 (key-repository.md §2). */
 export const SESSION_MS = 9 * 3600_000
@@ -29,11 +29,12 @@ export interface VerifyToken {
 }
 
 export class Tokens {
-  readonly #key: Buffer
+  /** As an object: from raw octets Node would make one at each use. */
+  readonly #key: KeyObject
 
   /** @param key 32 octets at least */
   constructor(key: Buffer) {
-    this.#key = key
+    this.#key = createSecretKey(key)
   }
 
   /** @returns 62 characters of base64url */
@@ -86,7 +87,7 @@ function number7(octets: Buffer, at: number): number {
 
 /** How a token is kept. */
 export function hashToken(token: string): string {
-  return createHash('sha256').update(token).digest('base64url')
+  return hash('sha256', token, 'base64url')
 }
 
 /** A one-time token for a mail or a recovery: 32 random octets. */

@@ -1,5 +1,5 @@
 /** Who asks: the Authorization header, turned into a caller. A token that is no longer good is 401 on every call. */
-import { createHash, timingSafeEqual } from 'node:crypto'
+import { hash, timingSafeEqual } from 'node:crypto'
 import type { Caller } from '../call.ts'
 import { noSession } from '../refuse.ts'
 import type { SessionSealer } from '../session-sealer.ts'
@@ -46,16 +46,16 @@ export interface Authenticating {
 export async function authenticate(given: Credentials, at: Authenticating): Promise<Caller> {
   if (given.kind === 'none') return { kind: 'nobody' }
   if (given.kind === 'basic') throw noSession('this repository knows no passwords')
-  if (timingSafeEqual(createHash('sha256').update(given.token).digest(), at.adminTokenHash)) return { kind: 'admin' }
+  if (timingSafeEqual(hash('sha256', given.token, 'buffer'), at.adminTokenHash)) return { kind: 'admin' }
   const item = /^vaultItem\.([1-9]\d{0,15})\.([A-Za-z0-9_-]+)$/.exec(given.token)
   const said = at.tokens.read(item?.[2] ?? given.token, at.nowMs)
   if (said === null || (item !== null && (said.kind !== 'verify' || String(said.itemId) !== item[1]))) {
     throw noSession('token invalid or expired')
   }
   if (said.kind === 'verify') return { kind: 'item', itemId: said.itemId }
-  const hash = hashToken(given.token)
-  const known = await sessionByHash(at.db, hash)
-  if (known === null) return begin(at, said.keyId, said.issuedMs, hash)
+  const tokenHash = hashToken(given.token)
+  const known = await sessionByHash(at.db, tokenHash)
+  if (known === null) return begin(at, said.keyId, said.issuedMs, tokenHash)
   if (known.revoked !== 0 || known.key_type === 'deleted' || known.locked !== 0) throw noSession('session ended')
   if (known.used_ms + TOUCH_MS < at.nowMs) await touchSession(at.db, known.id, at.nowMs)
   return {

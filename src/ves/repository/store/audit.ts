@@ -2,7 +2,7 @@
  * The audit log: who changed what, with which keys, never content. Each entry's hash covers the one before it, so that
  * a changed, removed or inserted line shows; the head row tells where the log ends, so that a cut end shows too.
  */
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import type { StoreKind } from './migrations.ts'
 import type { AuditRow, Db } from './schema.ts'
 
@@ -30,9 +30,9 @@ export async function appendAudit(
   let head = db.selectFrom('audit_head').selectAll().where('id', '=', 1)
   // Held to the end of the transaction: entries are in commit order.
   if (kind === 'postgresql') head = head.forUpdate()
-  const { seq, hash } = await head.executeTakeFirstOrThrow()
+  const { seq, hash: newest } = await head.executeTakeFirstOrThrow()
   const rows: AuditRow[] = []
-  let before = hash
+  let before = newest
   for (const entry of entries) {
     const row = {
       seq: seq + rows.length + 1,
@@ -56,7 +56,7 @@ export async function appendAudit(
 
 function hashOf(row: Omit<AuditRow, 'hash'>, before: string): string {
   const said = [before, row.seq, row.at_ms, row.actor, row.user_id, row.action, row.subject, row.keys]
-  return createHash('sha256').update(JSON.stringify(said)).digest('base64url')
+  return hash('sha256', JSON.stringify(said), 'base64url')
 }
 
 export async function auditAfter(db: Db, after: number, limit: number, userId: number | null): Promise<AuditRow[]> {
@@ -70,16 +70,16 @@ export type AuditCheck = { readonly ok: true; readonly entries: number } | { rea
 /** Follows the chain from its first entry. @returns `seq` of the first entry that is not as it was written */
 export async function verifyAudit(db: Db): Promise<AuditCheck> {
   let seq = 0
-  let hash = ''
+  let last = ''
   for (;;) {
     const rows = await auditAfter(db, seq, PAGE, null)
     for (const row of rows) {
-      if (row.seq !== seq + 1 || row.hash !== hashOf(row, hash)) return { ok: false, seq: seq + 1 }
+      if (row.seq !== seq + 1 || row.hash !== hashOf(row, last)) return { ok: false, seq: seq + 1 }
       seq = row.seq
-      hash = row.hash
+      last = row.hash
     }
     if (rows.length < PAGE) break
   }
   const head = await db.selectFrom('audit_head').selectAll().where('id', '=', 1).executeTakeFirstOrThrow()
-  return head.seq === seq && head.hash === hash ? { ok: true, entries: seq } : { ok: false, seq: seq + 1 }
+  return head.seq === seq && head.hash === last ? { ok: true, entries: seq } : { ok: false, seq: seq + 1 }
 }

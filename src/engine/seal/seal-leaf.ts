@@ -7,6 +7,7 @@ import { type BatchJob, type BatchResult, type BodyDecoding, startSeal } from '.
 import { examineBase64, examineQuotedPrintable, looksEncoded } from './body-examine.ts'
 import { BodyStream } from './body-stream.ts'
 import { LongBase64 } from './long-base64.ts'
+import { LongQuotedPrintable } from './long-quoted-printable.ts'
 import type { MessageKey } from './message-key.ts'
 import { fastPath } from './native.ts'
 import type { OrderedOutput } from './ordered-output.ts'
@@ -47,6 +48,7 @@ export class SealLeaf {
   #heldOctets = 0
   #stream: BodyStream | null = null
   #long: LongBase64 | null = null
+  #watched: LongQuotedPrintable | null = null
   readonly #claimed: BodyDecoding
   /** The claimed encoding is not the text's. */
   #isRaw = false
@@ -75,6 +77,7 @@ export class SealLeaf {
     this.entry.lines += lines
     if (this.#stream !== null) {
       this.#long?.push(bytes)
+      this.#watched?.push(bytes)
       this.#stream.push(bytes)
       return
     }
@@ -122,8 +125,11 @@ export class SealLeaf {
     if (this.#decoding === 'base64') {
       this.#long = LongBase64.begin(text.subarray(0, this.#parts.maxExamineOctets))
       this.#long?.push(text)
+      if (this.#long === null) this.#deviates = true
+    } else {
+      this.#watched = new LongQuotedPrintable()
+      this.#watched.push(text)
     }
-    if (this.#long === null) this.#deviates = true
     this.#begin(this.#long === null ? {} : { layout: this.#long.layout, endingCounted: true }).push(text)
   }
 
@@ -155,6 +161,7 @@ export class SealLeaf {
           for (let i = 0; i < lineEnds.count; i++) write(CRLF)
           if (lineEnds.deviates) this.#deviates = true
         }
+        if (this.#watched?.end() === true) this.#deviates = true
         slot.close()
         done()
       },

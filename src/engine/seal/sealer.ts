@@ -392,11 +392,10 @@ export class Sealer implements Transform {
     const container = this.#containers.pop()!
     if (part === 'multipart') return
     this.#ledger.leave()
-    if (container.injected === null) this.#justEnded.push(container.entry!)
-    else {
+    if (container.injected !== null) {
       this.#closeInjected(container.injected)
       this.#justEnded = []
-    }
+    } else if (this.#justEnded.length > 0) this.#justEnded.push(container.entry!)
   }
 
   /**

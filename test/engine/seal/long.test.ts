@@ -1,0 +1,77 @@
+/** Messages beyond the buffer limit: exact where the layout holds, and counted where it does not. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { open, sealAnswer, sealerFor, through, whole } from './through.ts'
+
+const HEAD = 'Subject: s\r\nContent-Type: application/octet-stream\r\nContent-Transfer-Encoding: '
+
+function roundTrip(message: string): { readonly exact: boolean; readonly deviations: number } {
+  const bytes = Buffer.from(message, 'latin1')
+  const sealer = sealerFor({ options: { settings: { maxbufOctets: 4000 } } })
+  const opened = open(through(sealer, whole(bytes), sealAnswer()))
+  return { exact: opened.equals(bytes), deviations: sealer.facts.layoutDeviations }
+}
+
+const octets = Buffer.from(Array.from({ length: 20_000 }, (_, i) => (i * i) % 251))
+function lines(width: number, eol: string, source = octets): string {
+  const text = source.toString('base64')
+  const rows: string[] = []
+  for (let at = 0; at < text.length; at += width) rows.push(text.slice(at, at + width))
+  return rows.join(eol)
+}
+
+test('long base64: any width, line end, and number of line ends at the end', () => {
+  for (const [width, eol] of [
+    [76, '\r\n'],
+    [76, '\n'],
+    [60, '\r\n'],
+    [72, '\n'],
+    [64, ' \r\n'],
+    [1000, '\r\n'],
+    [100_000, '\r\n'],
+  ] as const) {
+    for (const ends of [0, 1, 2, 5]) {
+      for (const source of [octets, octets.subarray(1), octets.subarray(2)]) {
+        const text = lines(width, eol, source) + (width > octets.length ? '\r\n' : eol).repeat(ends)
+        const multipart = `Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n${HEAD}base64\r\n\r\n${text}\r\n--b--`
+        for (const message of [`${HEAD}base64\r\n\r\n${text}`, multipart]) {
+          assert.deepEqual(
+            roundTrip(message),
+            { exact: true, deviations: 0 },
+            `${width} ${JSON.stringify(eol)} ${ends}`,
+          )
+        }
+      }
+    }
+  }
+})
+
+test('long base64 that does not go on as it began is counted', () => {
+  const text = lines(76, '\r\n')
+  for (const odd of [
+    `${text.slice(0, 10_000)}\r\n${text.slice(10_000)}`,
+    `${text.slice(0, 10_000)}!${text.slice(10_001)}`,
+    `${text}\r\n-- \r\nfooter`,
+    `${text}\r\n \r\n`,
+    text.replace(/=*$/, ''),
+    `${text}====`,
+  ]) {
+    const { exact, deviations } = roundTrip(`${HEAD}base64\r\n\r\n${odd}`)
+    assert.equal(exact, false)
+    assert.equal(deviations, 1)
+  }
+})
+
+test('long quoted-printable: exact where it is canonical, counted where it is not', () => {
+  const canonical = 'caf=C3=A9 and more of it, in lines that nobody has to break anywhere\r\n'.repeat(200)
+  assert.deepEqual(roundTrip(`${HEAD}quoted-printable\r\n\r\n${canonical}`), { exact: true, deviations: 0 })
+  const foreign = canonical.replaceAll('C3', 'c3')
+  assert.deepEqual(roundTrip(`${HEAD}quoted-printable\r\n\r\n${foreign}`), { exact: false, deviations: 1 })
+  const late = canonical + canonical.replaceAll('C3', 'c3')
+  assert.deepEqual(roundTrip(`${HEAD}quoted-printable\r\n\r\n${late}`), { exact: false, deviations: 1 })
+})
+
+test('any long text without an encoding is exact', () => {
+  const text = octets.toString('latin1').repeat(10)
+  assert.deepEqual(roundTrip(`Subject: s\n\n${text}`), { exact: true, deviations: 0 })
+})

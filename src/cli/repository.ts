@@ -1,4 +1,5 @@
 /** `vesmail repository serve|backup|restore|verify`: the key repository as a program of its own. */
+import { join } from 'node:path'
 import { Command, Option } from 'commander'
 import { systemClock } from '../base/clock.ts'
 import { GatewayError } from '../base/errors.ts'
@@ -7,7 +8,7 @@ import { type HttpResponse, type HttpServer, listen } from '../net/http.ts'
 import { SmtpMailer } from '../ves/repository/mailer.ts'
 import { Repository } from '../ves/repository/repository.ts'
 import { openPostgresStore } from '../ves/repository/store/postgres.ts'
-import { openSqliteStore } from '../ves/repository/store/sqlite.ts'
+import { type Hold, holdFile, openSqliteStore } from '../ves/repository/store/sqlite.ts'
 import type { Store } from '../ves/repository/store/store.ts'
 import type { AccountToOpen, Verified } from '../ves/repository/verify.ts'
 import { EXIT } from './exit.ts'
@@ -37,6 +38,10 @@ export interface ServedRepository {
 
 /** Larger than what the repository refuses itself, with an answer of its own. */
 const SPARE_OCTETS = 64 * 1024
+/** A predecessor that is ending gets so long. */
+const LOCK_WAIT_MS = 5000
+/** PostgreSQL may be shared. */
+const NO_HOLD: Hold = { release: () => {} }
 
 /** Starts a repository in this process. @throws GatewayError IO, CONFIG_INVALID */
 export async function serveRepository(options: ServeOptions, log: Log): Promise<ServedRepository> {
@@ -49,6 +54,8 @@ export async function serveRepository(options: ServeOptions, log: Log): Promise<
   }
   const url = options.database ?? config.database
   const folder = openRepositoryFolder(options.data, { withoutDatabase: url !== undefined })
+  const hold = url === undefined ? holdFile(join(options.data, 'lock'), LOCK_WAIT_MS) : NO_HOLD
+  if (hold === null) throw new GatewayError('IO', { text: `another repository serves ${options.data}` })
   const store = await openStore(url, folder.database)
   const mailer = config.mail === null ? null : new SmtpMailer({ ...config.mail, log })
   const { adminToken, tokenKey } = folder
@@ -64,6 +71,7 @@ export async function serveRepository(options: ServeOptions, log: Log): Promise<
   const end = async (): Promise<void> => {
     await mailer?.close()
     await store.close()
+    hold.release()
   }
   let server: HttpServer
   try {

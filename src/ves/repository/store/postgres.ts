@@ -40,6 +40,8 @@ export async function openPostgresStore(options: PostgresOptions): Promise<Store
   } as pg.PoolConfig)
   // An idle connection that the server closed: the pool makes another; the request in hand has its own error.
   pool.on('error', () => {})
+  // The same while a request has the connection: that request's query fails, and this must not end the process.
+  pool.on('connect', (client) => client.on('error', () => {}))
   try {
     await migrate(new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) }), 'postgresql')
   } catch (error) {

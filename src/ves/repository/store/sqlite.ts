@@ -37,6 +37,28 @@ export async function openSqliteStore(path: string): Promise<SqliteStore> {
   return new SqliteStore(database, db)
 }
 
+/** A hold on a file that ends with the process, however that ends. */
+export interface Hold {
+  release(): void
+}
+
+/**
+ * Keeps two processes from serving one folder: each would think itself alone. The lock is SQLite's own, so that nothing
+ * is left behind by a kill.
+ * @returns null where another process has it and keeps it for `waitMs`
+ */
+export function holdFile(path: string, waitMs: number): Hold | null {
+  const database = new DatabaseSync(path)
+  try {
+    database.exec(`pragma busy_timeout = ${waitMs}; pragma journal_mode = memory; begin exclusive`)
+    return { release: () => database.close() }
+  } catch (error) {
+    database.close()
+    if (/locked|busy/i.test(String(error))) return null
+    throw error
+  }
+}
+
 /** To look only: for backups, and for checking them. @throws GatewayError CONFIG_INVALID where it is no repository */
 export function openSqliteReadOnly(path: string): SqliteStore {
   try {

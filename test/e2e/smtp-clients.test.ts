@@ -21,6 +21,7 @@ import { join } from 'node:path'
 import test, { after } from 'node:test'
 import { promisify } from 'node:util'
 import { createTransport } from 'nodemailer'
+import { Secret } from '../../src/base/secret.ts'
 import { answers, startServer } from '../../src/cli/sandbox/server.ts'
 import { selfSigned } from '../../src/net/certificates.ts'
 import { serverTls } from '../../src/net/tls.ts'
@@ -177,6 +178,18 @@ test('providers: Postfix with TLS from the first octet, Dovecot submission (BURL
     ...['--quit-after', 'AUTH'],
   ])
   assert.doesNotMatch(stdout, /BURL|CHUNKING|BINARYMIME|VRFY|ETRN/)
+})
+
+test('SCRAM-SHA-256 at a real server: the password stays here, a wrong one is refused', async () => {
+  for (const port of [provider.ports.submission, provider.ports.dovecotSubmission]) {
+    const scram = await smtpLab({ provider: { port, sasl: 'SCRAM-SHA-256' } })
+    await sends(`scramword${port}`, scram, swaks(scram.port, `scramword${port}`, '--auth', 'PLAIN'))
+    const wrong = await smtpLab({ provider: { port, sasl: 'SCRAM-SHA-256', password: new Secret('wrong') } })
+    await assert.rejects(swaks(wrong.port, 'never', '--auth', 'PLAIN')(), (error: { stdout: string }) => {
+      assert.match(error.stdout, /535-5\.7\.8 XVES-31 Refused by the remote server/)
+      return true
+    })
+  }
 })
 
 test('a Postfix that has us for its smarthost', async () => {

@@ -149,8 +149,8 @@ export class RawClient {
   #wake: () => void = () => {}
   closed = false
 
-  constructor(port: number) {
-    this.socket = connect({ port, host: '127.0.0.1', noDelay: true })
+  constructor(to: number | Socket) {
+    this.socket = typeof to === 'number' ? connect({ port: to, host: '127.0.0.1', noDelay: true }) : to
     this.socket.setEncoding('latin1').on('data', (piece: string) => {
       this.#text += piece
       this.#wake()
@@ -184,10 +184,10 @@ export class RawClient {
   }
 
   /** @returns this, past AUTH */
-  async login(): Promise<this> {
+  async login(account = 'alice', password = 'veskey'): Promise<this> {
     await this.reply()
     await this.say('EHLO client.lab.test\r\n')
-    const auth = await this.say(`AUTH PLAIN ${Buffer.from('\0alice\0veskey').toString('base64')}\r\n`)
+    const auth = await this.say(`AUTH PLAIN ${Buffer.from(`\0${account}\0${password}`).toString('base64')}\r\n`)
     if (!auth.startsWith('235')) throw new Error(auth)
     return this
   }

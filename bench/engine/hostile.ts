@@ -24,7 +24,7 @@ const HOSTILE: Readonly<
     make: (n) => Buffer.from(`${multipart('bb')}--bb\r\n\r\n--b${'b'.repeat(n)}`),
   },
   delimiters: { n: 50_000, make: (n) => Buffer.from(multipart('b') + '--b\r\n'.repeat(n)) },
-  headers: { n: 25_000, make: (n) => Buffer.from(`${HEAD}${'X-H: 1\r\n'.repeat(n)}\r\nbody`) },
+  headers: { n: 50_000, make: (n) => Buffer.from(`${HEAD}${'X-H: 1\r\n'.repeat(n)}\r\nbody`) },
   levels: {
     n: 5_000,
     make: (n) =>

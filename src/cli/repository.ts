@@ -11,7 +11,7 @@ import { openPostgresStore } from '../ves/repository/store/postgres.ts'
 import { type Hold, holdFile, openSqliteStore } from '../ves/repository/store/sqlite.ts'
 import type { Store } from '../ves/repository/store/store.ts'
 import type { AccountToOpen, Verified } from '../ves/repository/verify.ts'
-import { EXIT } from './exit.ts'
+import { EXIT, UsageError } from './exit.ts'
 import { addressOf, printJson } from './options.ts'
 import { readPassword } from './password.ts'
 import { backupRepository, restoreRepository, verifyFile, verifyPlace } from './repository-backup.ts'
@@ -162,7 +162,7 @@ async function restore(file: string, options: BackupOptions & AccountOptions): P
 async function verify(file: string | undefined, options: BackupOptions & AccountOptions): Promise<void> {
   const account = await accountOf(options)
   if (file === undefined && options.data === undefined && options.database === undefined) {
-    throw new GatewayError('CONFIG_INVALID', { text: 'a backup FILE, --data or --database expected' })
+    throw new UsageError('a backup FILE, --data or --database is needed')
   }
   report(file === undefined ? await verifyPlace(options, account) : await verifyFile(file, account), options)
 }
@@ -197,7 +197,8 @@ const database = (): Option =>
 
 function withAccount(command: Command): Command {
   return command
-    .option('--account <email>', 'all that is sealed to this account must open; its password comes on standard input')
+    .option('--account <email>', 'all that is sealed to this account must open')
+    .option('--password-stdin', 'its password comes on standard input (as it always does here)')
     .option('--domain <name>', 'domain of the account (default: vesmail)')
 }
 

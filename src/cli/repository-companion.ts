@@ -58,7 +58,7 @@ export class RepositoryCompanion implements Companion {
         told = (told + text).slice(-1000)
         if (!told.includes('ready ')) return
         clearTimeout(timer)
-        this.#log.write('info', 'repository', { result: 'ready', pid: child.pid ?? null })
+        this.#log.write('info', 'repository', { result: 'ready', repositoryPid: child.pid ?? null })
         resolve()
       })
       child.on('error', (error) => reject(new GatewayError('IO', { reason: error.message }, error)))

@@ -8,6 +8,7 @@ import { fstatSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { connect, createServer, Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { Readable } from 'node:stream'
 import { Command } from 'commander'
 import { type Block, type ConfigFile, parseConfigFile, type Service } from '../base/config/config-file.ts'
 import { daemonConfig, programConfig } from '../base/config/merge.ts'
@@ -110,9 +111,17 @@ function isSameSocket(a: number, b: number): boolean {
   return one.isSocket() && other.isSocket() && one.ino === other.ino
 }
 
-/** The connection that stdin is; or, where stdin and stdout are two pipes, one that they are joined to. */
+/**
+ * The connection that stdin is; or, where stdin and stdout are two pipes, one that they are joined to. (What a parent
+ * calls a pipe may be a UNIX socket, too: then it is one way, and stdout is another.)
+ */
 async function standardSocket(): Promise<Socket> {
-  if (fstatSync(0).isSocket()) return new Socket({ fd: 0, readable: true, writable: true, allowHalfOpen: true })
+  if (!fstatSync(0).isSocket()) return joined(process.stdin)
+  const socket = new Socket({ fd: 0, readable: true, writable: true, allowHalfOpen: true })
+  return socket.remoteAddress !== undefined || isSameSocket(0, 1) ? socket : joined(socket)
+}
+
+async function joined(input: Readable): Promise<Socket> {
   const directory = mkdtempSync(join(tmpdir(), 'vesmail-stdio-'))
   const path = join(directory, 's')
   try {
@@ -125,7 +134,7 @@ async function standardSocket(): Promise<Socket> {
       server.listen(path, () => {
         const outer = connect({ path, allowHalfOpen: true })
         outer.on('error', reject)
-        process.stdin.pipe(outer).pipe(process.stdout)
+        input.pipe(outer).pipe(process.stdout)
       })
     })
   } finally {

@@ -3,9 +3,10 @@
  * store, and the client as a worker has it, both on this machine. Each figure is the median of rounds taken in turns.
  */
 import { median, quantile, type Row } from '../rows.ts'
+import { fill } from './fill.ts'
 import { type Ground, layGround, OPERATIONS, type Operation } from './operations.ts'
 import { sendSplit } from './send-split.ts'
-import { type Served, type StoreName, serveStores } from './stores.ts'
+import { serveStores } from './stores.ts'
 
 const ROUNDS = 3
 /** Long enough for a few hundred operations of the slowest kind. */
@@ -21,12 +22,15 @@ export async function rows(): Promise<Row[]> {
   const grounds: Ground[] = []
   try {
     for (const served of stores) {
-      for (const kind of ['ML-KEM-768', 'P-521'] as const) grounds.push(await layGround(served, kind))
+      grounds.push(await layGround(served, 'ML-KEM-768'))
+      if (served.full) await fill(served.store, served.database)
+      else grounds.push(await layGround(served, 'P-521'))
     }
     const measured = new Map<string, Measured>()
     for (let round = -1; round < ROUNDS; round++) {
       for (const operation of OPERATIONS) {
         for (const ground of grounds) {
+          if (ground.served.full && !operation.alsoFull) continue
           const one = await measure(operation, ground)
           if (round < 0) continue
           const name = nameOf(operation, ground)
@@ -37,8 +41,8 @@ export async function rows(): Promise<Row[]> {
         }
       }
     }
-    const split = await sendSplit(grounds.filter(({ served }) => served.store === 'sqlite'))
-    return [...[...measured].map(([name, all]) => rowOf(name, all)), ...split]
+    const split = await sendSplit(grounds.filter(({ served }) => served.store === 'sqlite' && !served.full))
+    return [...[...measured].map(([name, all]) => rowOf(name, all, measured.get(name.replace('-full', '')))), ...split]
   } finally {
     for (const ground of grounds) await ground.close()
     for (const served of stores) await served.close()
@@ -65,13 +69,14 @@ async function measure(
 }
 
 function nameOf(operation: Operation, { served, kind }: Ground): string {
-  return `${operation.name}-${served.store}${kind === 'P-521' ? '-p521' : ''}`
+  return `${operation.name}${served.full ? '-full' : ''}-${served.store}${kind === 'P-521' ? '-p521' : ''}`
 }
 
-function rowOf(name: string, { perSecond, latenciesMs }: Measured): Row {
-  const p50 = quantile(latenciesMs, 0.5)
-  const p99 = quantile(latenciesMs, 0.99)
-  return { bench: 'keys', name, value: median(perSecond), unit: '1/s', p50, p99 }
+function rowOf(name: string, all: Measured, empty: Measured | undefined): Row {
+  const p50 = quantile(all.latenciesMs, 0.5)
+  const p99 = quantile(all.latenciesMs, 0.99)
+  const row = { bench: 'keys', name, value: median(all.perSecond), unit: '1/s', p50, p99 }
+  if (empty === undefined || empty === all) return row
+  const direct = median(empty.perSecond)
+  return { ...row, direct, ratio: row.value / direct, note: '100,000 accounts, a million items; direct: none' }
 }
-
-export type { Served, StoreName }

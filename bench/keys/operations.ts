@@ -6,6 +6,7 @@ import { createAccount } from '../../src/ves/client/accounts.ts'
 import type { VaultSession } from '../../src/ves/client/vault-session.ts'
 import { type VaultRef, VesClient } from '../../src/ves/client/ves-client.ts'
 import { ThreadPool } from '../../src/workers/pool.ts'
+import { FULL_ACCOUNTS, fillerAddress } from './fill.ts'
 import type { Served } from './stores.ts'
 
 export interface Ground {
@@ -25,6 +26,8 @@ export interface Operation {
   readonly name: string
   /** Clients at the same time: enough to keep both ends busy. */
   readonly atOnce: number
+  /** On the large repositories, too. */
+  readonly alsoFull?: true
   run(ground: Ground): Promise<unknown>
 }
 
@@ -43,8 +46,12 @@ export const OPERATIONS: readonly Operation[] = [
   {
     name: 'lookup',
     atOnce: 16,
-    run: ({ forgetful, accounts }) => {
-      const externalId = accounts[turn++ % accounts.length]!.address
+    alsoFull: true,
+    run: ({ served, forgetful, accounts }) => {
+      // All over the large one, so that no cache of the database's holds them all.
+      const externalId = served.full
+        ? fillerAddress(1 + ((turn++ * 7919) % FULL_ACCOUNTS))
+        : accounts[turn++ % accounts.length]!.address
       forgetful.recipients.forget({ domain: 'vesmail', externalId })
       return forgetful.recipients.vault({ domain: 'vesmail', externalId })
     },

@@ -14,24 +14,43 @@ export type StoreName = 'sqlite' | 'postgresql'
 
 export interface Served {
   readonly store: StoreName
+  /** Holds {@link FULL_ACCOUNTS} accounts besides those of the bench. */
+  readonly full: boolean
+  /** File or URL of the database. */
+  readonly database: string
   readonly api: string
   readonly adminToken: Secret<string>
   close(): Promise<void>
 }
 
+/** One of each kind, empty and (to be) full. */
 export async function serveStores(): Promise<Served[]> {
   const postgres = await startPostgres({ durable: true })
-  const onPostgres = await serve('postgresql', ['--database', await postgres.database()])
+  const all: Served[] = []
+  for (const full of [false, true]) {
+    all.push(await serve('sqlite', full, null))
+    all.push(await serve('postgresql', full, await postgres.database()))
+  }
+  const last = all.at(-1)!
+  // PostgreSQL ends after the last repository on it.
   const close = async (): Promise<void> => {
-    await onPostgres.close()
+    await last.close()
     await postgres.stop()
   }
-  return [await serve('sqlite', []), { ...onPostgres, close }]
+  return [...all.slice(0, -1), { ...last, close }]
 }
 
-async function serve(store: StoreName, more: readonly string[]): Promise<Served> {
+async function serve(store: StoreName, full: boolean, url: string | null): Promise<Served> {
   const folder = mkdtempSync(join(tmpdir(), 'vesmail-bench-'))
-  const args = ['repository', 'serve', '--listen', '127.0.0.1:0', '--data', folder, ...more]
+  const args = [
+    'repository',
+    'serve',
+    '--listen',
+    '127.0.0.1:0',
+    '--data',
+    folder,
+    ...(url === null ? [] : ['--database', url]),
+  ]
   const child = spawn(VESMAIL, args, { stdio: ['ignore', 'pipe', 'inherit'] })
   const ended = new Promise<void>((resolve) => child.on('exit', () => resolve()))
   const ready = new Promise<string>((resolve) => {
@@ -41,6 +60,8 @@ async function serve(store: StoreName, more: readonly string[]): Promise<Served>
   if (api === undefined) throw new Error(`the repository on ${store} did not start`)
   return {
     store,
+    full,
+    database: url ?? join(folder, 'repository.db'),
     api,
     adminToken: new Secret(readFileSync(join(folder, 'admin-token'), 'utf8').trim()),
     close: async () => {

@@ -72,7 +72,9 @@ export class BoundedCache<V> {
     if (octets > maxOctets || maxEntries === 0) return
     this.#keep(key, { value, octets, untilMs: nowMs() + ttlMs })
     for (const [oldest, kept] of this.#kept) {
-      if (this.#kept.size <= maxEntries && this.#octets <= maxOctets) break
+      // What is out of date goes too, as far as it lies in front: secrets shall not outlive their use.
+      const isOver = this.#kept.size > maxEntries || this.#octets > maxOctets
+      if (!isOver && kept.untilMs > nowMs()) break
       this.#forget(oldest, kept)
     }
   }

@@ -99,13 +99,11 @@ export class VaultSession implements VesSession {
   }
 
   async item(uri: string): Promise<VesItem> {
-    const result = await this.fetchItem(parseVesUri(uri, this.client.domain), ITEM_FIELDS)
-    const value = await this.openEntry(result)
-    if (value === null)
-      throw new GatewayError('VES_DENIED', { reason: 'not shared with this vault', itemId: idAt(result) })
-    const type = itemType(result)
-    const meta = optionalObject(result, 'meta')
-    return { id: idAt(result), type, meta, algo: cipherOf(type, meta), value: new Secret(value) }
+    const parsed = parseVesUri(uri, this.client.domain)
+    const item = await this.client.items.get(this.#itemKey(parsed), () => this.#readItem(parsed))
+    if (item === null) throw new GatewayError('VES_DENIED', { reason: 'not shared with this vault' })
+    // Whoever gets it may wipe it.
+    return { ...item, value: new Secret(Buffer.from(item.value.expose())) }
   }
 
   async putItem(uri: string, item: PutItem): Promise<{ readonly id: number }> {
@@ -118,6 +116,7 @@ export class VaultSession implements VesSession {
     }
     // The same item put twice is the same item: it replaces itself.
     const { result } = await this.request({ path: 'vaultItems', body, repeatable: true })
+    this.client.items.delete(this.#itemKey(parseVesUri(uri, this.client.domain)))
     return { id: idAt(result) }
   }
 
@@ -267,6 +266,19 @@ export class VaultSession implements VesSession {
     }
     if (answer.attn !== null) this.#exchange.take(answer.attn)
     return answer
+  }
+
+  async #readItem(uri: VesUri): Promise<VesItem | null> {
+    const result = await this.fetchItem(uri, ITEM_FIELDS)
+    const value = await this.openEntry(result)
+    if (value === null) return null
+    const type = itemType(result)
+    const meta = optionalObject(result, 'meta')
+    return { id: idAt(result), type, meta, algo: cipherOf(type, meta), value: new Secret(value) }
+  }
+
+  #itemKey(uri: VesUri): string {
+    return `${this.keyId}\n${printVesUri(uri)}`
   }
 
   #external(externalId: string): External {

@@ -12,6 +12,7 @@ import { makeVaultKey, makeVeskey } from '../../engine/seal/vault-key-make.ts'
 import { parseVesUri, printVesUri, type VesUri } from '../uri.ts'
 import { idAt, type JsonObject, objectAt, optionalOctets, optionalText, textAt } from './answer.ts'
 import { ApiConnection, delay } from './api-connection.ts'
+import { BoundedCache } from './bounded-cache.ts'
 import { readToken } from './item-answer.ts'
 import { RecipientDirectory } from './recipient-directory.ts'
 import { VaultSession } from './vault-session.ts'
@@ -40,6 +41,8 @@ export interface VesClientOptions {
   readonly recipientCacheMs?: number
   /** Opened message keys kept by one session. */
   readonly messageKeyCacheEntries?: number
+  /** Opened items (profiles) are believed so long: enough for the connections that a mail client opens at a time. Default 500. */
+  readonly itemCacheMs?: number
   /** PEM of the CAs to trust for the API instead of the built-in ones. */
   readonly ca?: string
   /** Who runs key operations. Default: in place. */
@@ -162,6 +165,8 @@ export class VesClient {
   /** Kind of new keys. */
   readonly newKind: KeyKind
   readonly recipients: RecipientDirectory
+  /** Items as vaults opened them, by key id and URI. */
+  readonly items: BoundedCache<VesItem>
   readonly #log: Log
   readonly #nowMs: () => number
   /** Unlocked in vain for vaults that don't exist: the time must not tell them from a wrong VESkey. */
@@ -189,6 +194,13 @@ export class VesClient {
       maxOctets: options.recipientCacheOctets ?? 32 * 1024 * 1024,
       ttlMs: options.recipientCacheMs ?? 300_000,
       nowMs: this.#nowMs,
+    })
+    this.items = new BoundedCache({
+      maxEntries: 1000,
+      maxOctets: 4 * 1024 * 1024,
+      ttlMs: options.itemCacheMs ?? 500,
+      nowMs: this.#nowMs,
+      octetsOf: ({ value }) => value.expose().length + 512,
     })
     this.#decoy = makeVaultKey('P-256', makeVeskey()).privateKey
   }

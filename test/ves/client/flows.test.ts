@@ -99,7 +99,7 @@ describe('sessions', () => {
 describe('items', () => {
   test('are written, replaced, shared and read', async () => {
     const a = await repository.session('a@items.org')
-    const b = await repository.session('b@items.org', 'RSA')
+    const b = await repository.session('b@items.org', 'RSA', { itemCacheMs: 0 })
     const uri = 'ves://vesmail/a@items.org%21'
     await assert.rejects(a.item(uri), fails('VES_NOT_FOUND'))
     assert.equal(await a.itemExists(uri), false)
@@ -109,12 +109,35 @@ describe('items', () => {
     await assert.rejects(b.item(uri), fails('VES_DENIED'))
     assert.equal(await b.itemExists(uri), true)
     assert.equal(await b.hasAccess(uri), false)
+    assert.equal((await a.item(uri)).value.expose().toString(), '{"one":1}')
     await put('{"two":2}', [await a.vault('b@items.org')])
     assert.equal((await b.item(uri)).value.expose().toString(), '{"two":2}')
     assert.equal((await a.item(uri)).algo, 'NULL')
     assert.equal(await b.hasAccess(uri), true)
     await put('{"three":3}')
     await assert.rejects(b.item(uri), fails('VES_DENIED'))
+  })
+
+  test('connections of a mail client at the same time read the profile once, each its own copy', async () => {
+    let nowMs = 0
+    const password = await repository.account('many@items.org')
+    const client = repository.client({ nowMs: () => nowMs })
+    const sessions = await Promise.all([1, 2, 3].map(() => client.unlock(vaultOf('many@items.org'), password)))
+    const uri = 'ves://vesmail/many@items.org%21'
+    await sessions[0]!.putItem(uri, { type: 'file', meta: { a: 'NULL' }, value: new Secret(Buffer.from('{}')) })
+    const request = client.api.request.bind(client.api)
+    let requests = 0
+    client.api.request = (asked) => {
+      requests++
+      return request(asked)
+    }
+    const items = await Promise.all(sessions.map((session) => session.item(uri)))
+    assert.equal(requests, 1)
+    items[0]!.value.wipe()
+    assert.equal(items[1]!.value.expose().toString(), '{}')
+    nowMs += 500
+    assert.equal((await sessions[2]!.item(uri)).value.expose().toString(), '{}')
+    assert.equal(requests, 2)
   })
 
   test('a large value for an RSA vault', async () => {

@@ -14,6 +14,15 @@ import type { OpenKeyAnswer, OpenKeyAsk, SealKeyAnswer, SealKeyAsk } from './sea
 
 export type Side = 'client' | 'upstream'
 
+/** A provider's certificate in words; given only to who wants to show it (the probe). */
+export interface CertificateView {
+  readonly host: string
+  readonly subject: string
+  readonly issuer: string
+  /** `0 ok`, or why it is not trusted. */
+  readonly verify: string
+}
+
 /** Every question a session may ask, with what comes back. Refusals come as a GatewayError. */
 export interface Questions {
   /** Unlock the vault, read the profile. Wrong password and unknown account are both BAD_CREDENTIALS, in the same time. */
@@ -27,12 +36,20 @@ export interface Questions {
       readonly persist: boolean
     }
     /** `binding`: of the TLS connection, for SCRAM-SHA-256-PLUS; absent or null where it has none. */
-    answer: { readonly tls: boolean; readonly binding?: ChannelBinding | null }
+    answer: {
+      readonly tls: boolean
+      readonly binding?: ChannelBinding | null
+      readonly certificate?: CertificateView | null
+    }
   }
   /** TLS handshake on an open connection. Plaintext already read on that side is for the session to refuse beforehand. */
   'start-tls': {
     ask: { readonly side: Side; readonly level: TlsLevel }
-    answer: { readonly sni: string | null; readonly binding?: ChannelBinding | null }
+    answer: {
+      readonly sni: string | null
+      readonly binding?: ChannelBinding | null
+      readonly certificate?: CertificateView | null
+    }
   }
   /** Access token from the endpoint that the provider password names (daemon.md §3). Refused with UPSTREAM_ codes. */
   token: { ask: { readonly endpoint: Secret<string> }; answer: { readonly token: Secret<string> } }

@@ -10,10 +10,20 @@ import type { Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
 import { asGatewayError, GatewayError, unreachable } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
-import type { Action, AnswerOf, Ask, AskOf, Event, QuestionKind, Session, Side } from '../engine/session.ts'
+import type {
+  Action,
+  AnswerOf,
+  Ask,
+  AskOf,
+  CertificateView,
+  Event,
+  QuestionKind,
+  Session,
+  Side,
+} from '../engine/session.ts'
 import type { SpoolCopies } from './now/spool-copies.ts'
 import { SpillFile } from './spill-file.ts'
-import { acceptTls, channelBinding, type ServerTls, startTls } from './tls.ts'
+import { acceptTls, certificateView, channelBinding, type ServerTls, startTls } from './tls.ts'
 import { connectUpstream, type UpstreamOptions } from './upstream.ts'
 import { Wire } from './wire.ts'
 
@@ -42,6 +52,8 @@ export interface DriveOptions {
   readonly upstream: UpstreamOptions
   /** Where copies of sealed messages go; absent: nowhere. */
   readonly spool?: SpoolCopies
+  /** The session wants to show providers' certificates: reading them costs. */
+  readonly showsCertificates?: boolean
 }
 
 export interface DriveEnd {
@@ -269,7 +281,8 @@ export class Drive {
       this.#upstreamHost = host
       this.#upstream = this.#wire('upstream', socket)
       this.#log.write('info', 'provider', { result: 'connected', host, port, address, tls, ms: took() })
-      return { tls, binding: socket instanceof TLSSocket ? channelBinding(socket) : null }
+      const secured = socket instanceof TLSSocket ? socket : null
+      return { tls, binding: secured && channelBinding(secured), certificate: this.#certificate(secured) }
     } catch (error) {
       const { code, detail } = asGatewayError(error)
       this.#log.write('warn', 'provider', {
@@ -303,7 +316,7 @@ export class Drive {
     try {
       const secured = await upstream.upgrade((plain) => startTls(plain, host, ask.level, this.#options.upstream.tls))
       this.#log.write('debug', 'tls', { side: 'upstream', host, protocol: secured.getProtocol() })
-      return { sni: null, binding: channelBinding(secured) }
+      return { sni: null, binding: channelBinding(secured), certificate: this.#certificate(secured) }
     } catch (error) {
       const failure = error instanceof GatewayError ? error : new GatewayError('UPSTREAM_TLS', { host }, error)
       this.#log.write('warn', 'provider', {
@@ -314,6 +327,11 @@ export class Drive {
       })
       throw failure
     }
+  }
+
+  #certificate(secured: TLSSocket | null): CertificateView | null {
+    if (secured === null || this.#options.showsCertificates !== true) return null
+    return certificateView(secured, this.#upstreamHost)
   }
 
   #wire(side: Side, socket: Socket): Wire {

@@ -9,6 +9,7 @@ import { connect, createSecureContext, getCACertificates, type SecureContext, TL
 import { GatewayError } from '../base/errors.ts'
 import type { TlsLevel } from '../engine/account.ts'
 import type { ChannelBinding } from '../engine/sasl/client.ts'
+import type { CertificateView } from '../engine/session.ts'
 
 const MIN_VERSION = 'TLSv1.2'
 /** A handshake takes two round trips; slower ones are an attack on our memory or a dead line. */
@@ -107,6 +108,19 @@ export function startTls(plain: Socket, host: string, level: TlsLevel, tls: Upst
 export function channelBinding(socket: TLSSocket): ChannelBinding | null {
   if (socket.getProtocol() !== 'TLSv1.3') return null
   return { name: 'tls-exporter', data: socket.exportKeyingMaterial(32, 'EXPORTER-Channel-Binding', Buffer.alloc(0)) }
+}
+
+/** For people: who the provider says it is, and whether that can be believed. */
+export function certificateView(socket: TLSSocket, host: string): CertificateView {
+  const { subject, issuer } = socket.getPeerCertificate()
+  const named = (name: object | undefined): string =>
+    Object.entries(name ?? {})
+      .map(([key, value]) => `${key}=${value}`)
+      .join(', ')
+  const trouble = socket.authorizationError as Error | string | null
+  const verify =
+    trouble === null || trouble === undefined ? '0 ok' : `1 ${trouble instanceof Error ? trouble.message : trouble}`
+  return { host, subject: named(subject), issuer: named(issuer), verify }
 }
 
 function handshake(

@@ -42,6 +42,7 @@ export interface Composition {
   /** What the HTTP side answers a tenant's visitors with. */
   readonly nowSite: (tenant: Tenant, isSecure: boolean) => NowParts
   readonly spools: Spools
+  readonly ves: VesClient
   session(service: Service, start: SessionStart): Session
   close(): Promise<void>
 }
@@ -91,6 +92,7 @@ export function compose({ file, log, ticketKeys, workers, session }: ComposeOpti
     }),
     batch,
     spools,
+    ves,
     nowSite: (tenant, isSecure) =>
       nowSite({ config: tenant.config, isSecure, ves, oauthKeys, spool: spools.of(tenant.config), batch, log }),
     metrics,

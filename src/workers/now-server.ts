@@ -18,7 +18,7 @@ import {
   type WebSocketEvents,
 } from '../net/http.ts'
 import { plain } from '../net/now/answers.ts'
-import { answerNow, isStreamed, MAX_JSON_OCTETS, type NowParts } from '../net/now/now.ts'
+import { answerNow, isStreamed, MAX_JSON_OCTETS, type NowParts, type Probe } from '../net/now/now.ts'
 import { tunnel } from '../net/now/tunnel.ts'
 import type { Endpoint } from '../net/proxy-protocol.ts'
 import { Gate, relayToHttp } from '../net/relay.ts'
@@ -35,6 +35,7 @@ export interface NowServerParts {
   readonly site: (tenant: Tenant, isSecure: boolean) => NowParts
   /** The proxy behind this key for this visitor; null: there is none. */
   readonly proxy: (key: string, connection: NowConnection) => Duplex | null
+  readonly probe: (ask: Parameters<Probe>[0], connection: NowConnection) => Promise<HttpResponse>
   readonly log: Log
 }
 
@@ -118,7 +119,8 @@ export class NowServer {
     open.busy++
     try {
       const { address, port } = open.client
-      const answer = await answerNow({ ...request, address, port }, this.#siteOf(open))
+      const probe: Probe = (ask) => this.#parts.probe(ask, open)
+      const answer = await answerNow({ ...request, address, port }, this.#siteOf(open), probe)
       return this.#draining ? { ...answer, close: true } : answer
     } finally {
       open.busy--

@@ -60,7 +60,6 @@ export function nowSite({ config, isSecure, ves, oauthKeys, spool, batch, log }:
             admits: (creator) => uploads.admits(creator, performance.now()),
             unlock: (externalId, veskey) => openVault(ves, externalId, veskey, batch),
           },
-    probe: null,
     log,
   }
 }

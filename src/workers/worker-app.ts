@@ -16,6 +16,8 @@ import { publicRandom } from '../engine/seal/random.ts'
 import type { Session, SessionStart } from '../engine/session.ts'
 import { normalAddress } from '../net/address.ts'
 import { Drive, type DriveEnd } from '../net/drive.ts'
+import type { HttpResponse } from '../net/http.ts'
+import type { Probe } from '../net/now/now.ts'
 import { SpoolCopies } from '../net/now/spool-copies.ts'
 import { connectTunnel } from '../net/now/tunnel-target.ts'
 import { type Endpoint, readProxyHeader } from '../net/proxy-protocol.ts'
@@ -27,6 +29,7 @@ import { Draining } from './draining.ts'
 import { Listener, type Tenant } from './listener.ts'
 import type { LoggedIn } from './login.ts'
 import { type NowConnection, NowServer } from './now-server.ts'
+import { probe } from './probe.ts'
 import { refusalSession } from './refusal.ts'
 import { sessionServices } from './services.ts'
 import { SessionLog } from './session-log.ts'
@@ -106,7 +109,12 @@ export class WorkerApp {
         ? null
         : await Admin.start({ isReady: () => isReady(), metrics: options.metricsOfAll, log })
     const now = file.daemons.some(({ service }) => service === 'now')
-      ? await NowServer.start({ site: composition.nowSite, proxy: (key, visitor) => app.#tunnel(key, visitor), log })
+      ? await NowServer.start({
+          site: composition.nowSite,
+          proxy: (key, visitor) => app.#tunnel(key, visitor),
+          probe: (ask, visitor) => app.#probe(ask, visitor),
+          log,
+        })
       : null
     app = new WorkerApp(options, listeners, admin, now)
     isReady = () => !app.#stopping
@@ -229,6 +237,49 @@ export class WorkerApp {
     return outer
   }
 
+  async #probe(ask: Parameters<Probe>[0], visitor: NowConnection): Promise<HttpResponse> {
+    const { composition, log } = this.#options
+    const { client, tenant, isSecure, upstream } = visitor
+    const { config } = tenant()
+    const local = { address: '', port: 0 }
+    const sessionLog = new SessionLog(log.child({ session: randomBytes(6).toString('hex'), service: 'now' }), {
+      metrics: composition.metrics,
+      protection: composition.protection,
+      service: 'now',
+      sense: config['abuse-sense'],
+      client,
+      local,
+    })
+    return probe(ask, visitor, {
+      api: composition.ves.api,
+      domain: composition.ves.domain,
+      protection: composition.protection,
+      start: this.#sessionStart(config, client, local, isSecure),
+      log: sessionLog,
+      token: async ({ endpoint }) => {
+        // There is no profile yet to save a rotated refresh token to; this worker remembers it.
+        const rotated = async (): Promise<void> => log.write('warn', 'token', { result: 'rotated in a probe' })
+        return { token: await composition.tokens.token({ endpoint, upstream, rotated }) }
+      },
+    })
+  }
+
+  #sessionStart(config: Config, client: Endpoint, local: Endpoint, tls: boolean): SessionStart {
+    return {
+      host: this.#host,
+      client,
+      local,
+      tls,
+      tlsLevel: config['tls.level'],
+      version: this.#options.version,
+      nowMs: Date.now,
+      random: publicRandom,
+      maxbufOctets: config.maxbuf,
+      maxRecipients: config['limits.recipients'],
+      oauth: this.#options.composition.login.takesBearers,
+    }
+  }
+
   /** @param isTunnel over a WebSocket that has TLS already: none is wanted inside */
   async #session(
     listener: Listener,
@@ -238,7 +289,7 @@ export class WorkerApp {
     isTunnel = false,
   ): Promise<void> {
     const { service, main } = listener
-    const { composition, version } = this.#options
+    const { composition } = this.#options
     const log = new SessionLog(this.#options.log.child({ session: randomBytes(6).toString('hex'), service }), {
       metrics: composition.metrics,
       protection: composition.protection,
@@ -272,19 +323,7 @@ export class WorkerApp {
       localPort: local.port,
       tls: listener.isImplicit || isTunnel,
     })
-    const start: SessionStart = {
-      host: this.#host,
-      client,
-      local,
-      tls: listener.isImplicit || isTunnel,
-      tlsLevel: main.config['tls.level'],
-      version,
-      nowMs: Date.now,
-      random: publicRandom,
-      maxbufOctets: main.config.maxbuf,
-      maxRecipients: main.config['limits.recipients'],
-      oauth: composition.login.takesBearers,
-    }
+    const start = this.#sessionStart(main.config, client, local, listener.isImplicit || isTunnel)
     const session = refusal === null ? composition.session(service, start) : refusalSession(service, refusal)
     this.#carry({ listener, client: secured, session, tls, log, tenant: () => tenant, admitted, spool })
   }

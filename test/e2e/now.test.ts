@@ -11,9 +11,10 @@ import { after, test } from 'node:test'
 import { promisify } from 'node:util'
 import { Agent, WebSocket } from 'undici'
 import { sendMail, writeMail } from '../../src/cli/demo/mail.ts'
+import { openFromVaultKey, unlockPrivateKey } from '../../src/engine/seal/vault-key.ts'
 import { messageFile } from '../../src/net/now/spool.ts'
 import { freePort, labGateway } from '../lab/gateway.ts'
-import { labProvider } from '../lab/provider.ts'
+import { LAB_USERS, labProvider } from '../lab/provider.ts'
 
 const run = promisify(execFile)
 const scratch = mkdtempSync(join(tmpdir(), 'vm-now-'))
@@ -189,3 +190,41 @@ test('an unknown tunnel, a foreign origin, and a server that is not there are re
   assert.equal(await dead.closed, 1013)
   await dead.close()
 })
+
+test('a probe streams the provider login, without secrets; bad askers are told apart', async () => {
+  const { password } = LAB_USERS.find(({ name }) => name === 'bob')!
+  const server = (port: number, more = {}) => ({ host: '127.0.0.1', port, login: 'bob', password, ...more })
+  const probe = (ask: unknown, token: string | undefined) => post(`${https}/`, { probe: ask, token })
+  const token = await sessionToken('bob@lab.test')
+  const good = await probe({ imap: server(provider.ports.imap) }, token)
+  assert.equal(good.status, 200)
+  assert.match(good.head, /^x-vesmail-abuse: 0\r?$/im)
+  assert.match(good.body, /^\* XDEBUG Connecting to \[127\.0\.0\.1\]:\d+ \.\.\.\r\n\* XDEBUG \.\.\. connected\r\n/)
+  assert.match(good.body, /XDEBUG STARTTLS\r\n/)
+  assert.match(good.body, /XDEBUG \[crt verify\] 0 ok\r\n/)
+  assert.match(good.body, /^probe OK .*\r\n$/m)
+  const bad = await probe({ smtp: server(provider.ports.submission, { password: 'a-wrong-password' }) }, token)
+  assert.match(bad.body, /^099-\[DEBUG\] AUTH PLAIN\r\n/m)
+  assert.match(bad.body, /^535 .*\r\n$/m)
+  for (const { body } of [good, bad]) {
+    assert.doesNotMatch(body, new RegExp(`${password}|a-wrong-password`))
+    assert.ok(!body.includes(Buffer.from(`\0bob\0${password}`).toString('base64')))
+  }
+  assert.match((await probe({ imap: server(1) }, token)).body, /\.\.\. failed \(ECONNREFUSED\)\r\nprobe NO XVES-17 /)
+  assert.equal((await probe({ imap: server(1) }, undefined)).status, 401)
+  assert.equal((await probe({ imap: server(1) }, 'no-such-token')).status, 502)
+  assert.equal((await probe({}, token)).status, 400)
+  assert.equal((await post(`${http}/`, { probe: { imap: server(1) }, token })).status, 426)
+})
+
+/** As a set-up page gets one: the vault's key is public, opening the sealed token is the proof. */
+async function sessionToken(email: string): Promise<string> {
+  const answer = await fetch(`${gateway.api}vaultKeys?fields=id,privateKey,encSessionToken`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ externals: [{ domain: 'vesmail', externalId: email }], $op: 'fetch' }),
+  })
+  const { result } = (await answer.json()) as { result: { privateKey: string; encSessionToken: string } }
+  const key = unlockPrivateKey(result.privateKey, Buffer.from(gateway.passwords[email.split('@')[0]!]!))
+  return openFromVaultKey(key, Buffer.from(result.encSessionToken, 'base64')).toString()
+}

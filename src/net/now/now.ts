@@ -29,10 +29,11 @@ export interface NowParts {
   readonly viewer: (path: string) => HttpResponse | null
   /** null: nothing is spooled here. */
   readonly spool: (SpoolReaders & UploadParts) | null
-  /** null: not offered here. */
-  readonly probe: ((ask: Extract<NowAsk, { kind: 'probe' }>, request: HttpRequest) => Promise<HttpResponse>) | null
   readonly log: Log
 }
+
+/** Tries a provider; what is asked is checked there, in now.md's order. */
+export type Probe = (ask: Extract<NowAsk, { kind: 'probe' }>) => Promise<HttpResponse>
 
 /** Uploads are streamed; everything else is small. */
 export function isStreamed({ method }: HttpHead): boolean {
@@ -40,8 +41,8 @@ export function isStreamed({ method }: HttpHead): boolean {
 }
 
 /** Never throws: what fails is an answer. */
-export async function answerNow(request: HttpRequest, parts: NowParts): Promise<HttpResponse> {
-  const answer = await route(request, parts).catch((thrown: unknown) => {
+export async function answerNow(request: HttpRequest, parts: NowParts, probe: Probe): Promise<HttpResponse> {
+  const answer = await route(request, parts, probe).catch((thrown: unknown) => {
     const error = asGatewayError(thrown)
     if (error.code === 'INTERNAL') parts.log.write('error', 'now', { path: request.path, reason: nameOf(thrown) })
     return failure(error)
@@ -49,7 +50,7 @@ export async function answerNow(request: HttpRequest, parts: NowParts): Promise<
   return withHeaders(answer, parts.headers)
 }
 
-async function route(request: HttpRequest, parts: NowParts): Promise<HttpResponse> {
+async function route(request: HttpRequest, parts: NowParts, probe: Probe): Promise<HttpResponse> {
   switch (request.method) {
     case 'OPTIONS':
       return { status: 200 }
@@ -59,7 +60,7 @@ async function route(request: HttpRequest, parts: NowParts): Promise<HttpRespons
     case 'PUT':
       return parts.spool === null ? plain(503, 'Nothing is spooled here') : upload(request, parts.spool)
     case 'POST':
-      return post(request, parts)
+      return post(request, parts, probe)
     default:
       return plain(405, 'Method not allowed')
   }
@@ -82,14 +83,14 @@ function get({ path, query }: HttpRequest, parts: NowParts): HttpResponse {
   return plain(405, 'Method not allowed')
 }
 
-async function post(request: HttpRequest, parts: NowParts): Promise<HttpResponse> {
+async function post(request: HttpRequest, parts: NowParts, probe: Probe): Promise<HttpResponse> {
   const ask = parseAsk(request.body)
   if (ask === null) return plain(400, 'A JSON object with messageId and token, or with probe, is expected')
   // Before anything else is looked at: whoever sent a secret in plaintext shall stop.
   if (!parts.isSecure) return plain(426, 'TLS is required', { upgrade: 'TLS/1.2' })
   switch (ask.kind) {
     case 'probe':
-      return parts.probe === null ? plain(501, 'Probes are not offered here') : parts.probe(ask, request)
+      return probe(ask)
     case 'sealed':
       return parts.spool === null
         ? plain(404, 'Nothing is spooled here')

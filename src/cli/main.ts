@@ -14,10 +14,26 @@ interface Subcommand {
 }
 
 const SUBCOMMANDS: readonly Subcommand[] = [
-  { name: 'daemon', summary: 'the gateway: guard, workers, listeners', load: late('./daemon.ts', 'daemonCommand') },
-  { name: 'imap', summary: 'one IMAP session on stdin and stdout', load: late('./stdio.ts', 'imapCommand') },
-  { name: 'smtp', summary: 'one SMTP session on stdin and stdout', load: late('./stdio.ts', 'smtpCommand') },
-  { name: 'now', summary: 'one HTTP session on stdin and stdout', load: late('./stdio.ts', 'nowCommand') },
+  {
+    name: 'daemon',
+    summary: 'the gateway: guard, workers, listeners',
+    load: async () => (await import('./daemon.ts')).daemonCommand(),
+  },
+  {
+    name: 'imap',
+    summary: 'one IMAP session on stdin and stdout',
+    load: async () => (await import('./stdio.ts')).imapCommand(),
+  },
+  {
+    name: 'smtp',
+    summary: 'one SMTP session on stdin and stdout',
+    load: async () => (await import('./stdio.ts')).smtpCommand(),
+  },
+  {
+    name: 'now',
+    summary: 'one HTTP session on stdin and stdout',
+    load: async () => (await import('./stdio.ts')).nowCommand(),
+  },
   {
     name: 'encrypt',
     summary: 'encrypt a message, stdin to stdout',
@@ -28,7 +44,11 @@ const SUBCOMMANDS: readonly Subcommand[] = [
     summary: 'decrypt a message, stdin to stdout',
     load: async () => (await import('./decrypt.ts')).decryptCommand(),
   },
-  { name: 'repository', summary: 'the key repository', load: late('./repository.ts', 'repositoryCommand') },
+  {
+    name: 'repository',
+    summary: 'the key repository',
+    load: async () => (await import('./repository.ts')).repositoryCommand(),
+  },
   {
     name: 'account',
     summary: 'create, show, rotate, lock, delete, recover accounts',
@@ -42,7 +62,7 @@ const SUBCOMMANDS: readonly Subcommand[] = [
   {
     name: 'check',
     summary: 'check a configuration, certificates, reachability',
-    load: late('./check.ts', 'checkCommand'),
+    load: async () => (await import('./check.ts')).checkCommand(),
   },
   {
     name: 'demo',
@@ -122,18 +142,4 @@ function say(text: string): number {
 function overrideExits(command: Command): void {
   command.exitOverride()
   for (const child of command.commands) overrideExits(child)
-}
-
-/** A subcommand whose file may not be part of this build. */
-function late(file: string, name: string): () => Promise<Command> {
-  return async () => {
-    const url = new URL(file, import.meta.url)
-    const module = (await import(url.href).catch((error: NodeJS.ErrnoException & { url?: string }) => {
-      if (error.code === 'ERR_MODULE_NOT_FOUND' && error.url === url.href) return {}
-      throw error
-    })) as Record<string, (() => Command) | undefined>
-    const make = module[name]
-    if (make === undefined) throw new UsageError(`this command is not part of this build (${name})`)
-    return make()
-  }
 }

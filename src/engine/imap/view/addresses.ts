@@ -155,7 +155,7 @@ class AddressParser {
 
   #localPart(text: string[] = []): Outcome {
     const words = this.#words
-    const ended = words.is('"') ? words.quotedString(text) : words.dotAtom(text)
+    const ended = words.is('"') ? words.quotedString(text) : words.looseDotAtom(text)
     if (ended !== 'bad') this.#mailbox = text.join('')
     return ended
   }

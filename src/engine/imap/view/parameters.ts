@@ -25,13 +25,13 @@ export function parseMediaType(value: string): MediaType {
   const words = new Words(value)
   const type: string[] = []
   if (words.skipSpace() !== 'more') return BROKEN
-  const ended = words.token(type)
-  if (ended === 'end') return { type: type.join(''), subtype: '', parameters: [] }
-  if (ended === 'bad' || type[0] === '' || !words.is('/')) return BROKEN
+  words.token(type)
+  if (words.done) return { type: type.join(''), subtype: '', parameters: [] }
+  if (type[0] === '' || !words.is('/')) return BROKEN
   words.at++
   const subtype: string[] = []
   if (words.skipSpace() !== 'more' || words.token(subtype) === 'bad') return BROKEN
-  if (!words.done && !words.is(';')) return BROKEN
+  if (subtype[0] === '' || (!words.done && !words.is(';'))) return BROKEN
   return { type: type.join(''), subtype: subtype.join(''), parameters: parseParameters(words) }
 }
 

@@ -4,40 +4,53 @@
  */
 const LF = 0x0a
 const CR = 0x0d
-const CRLF = Buffer.from('\r\n')
 
 export class ServedOctets {
-  /** A CR at the end of the last chunk, held back until its LF is seen or not. */
-  #openCr = false
+  /** CRs at the end of the last chunk: what they are depends on what comes next. */
+  #crs = 0
 
   /** Pieces in order: views of `chunk` where nothing changes, so they live as long as it does. */
   push(chunk: Buffer): Buffer[] {
-    if (chunk.length === 0) return []
     const out: Buffer[] = []
     let from = 0
-    if (this.#openCr) {
-      // CR CR LF: the server takes one CR for the line end, stores the other, and then serves just CRLF.
-      this.#openCr = false
-      if (chunk[0] === LF) {
-        out.push(CRLF)
-        from = 1
-      } else out.push(CRLF.subarray(0, 1))
+    while (chunk[from] === CR && this.#crs > 0) {
+      this.#crs++
+      from++
     }
-    const end = chunk[chunk.length - 1] === CR && chunk.length > from ? chunk.length - 1 : chunk.length
-    this.#openCr = end < chunk.length
+    if (from === chunk.length) return out
+    if (this.#crs > 0) {
+      const isEnd = chunk[from] === LF
+      out.push(Buffer.alloc(isEnd ? servedCrs(this.#crs) : this.#crs, CR))
+      this.#crs = 0
+      if (isEnd) {
+        out.push(chunk.subarray(from, from + 1))
+        from++
+      }
+    }
+    let end = chunk.length
+    while (end > from && chunk[end - 1] === CR) end--
+    this.#crs = chunk.length - end
     for (let lf = chunk.indexOf(LF, from); lf >= 0 && lf < end; lf = chunk.indexOf(LF, lf + 1)) {
-      if (lf > from && chunk[lf - 1] === CR) continue
-      if (lf > from) out.push(chunk.subarray(from, lf))
-      out.push(CRLF)
-      from = lf + 1
+      let crs = 0
+      while (lf - crs > from && chunk[lf - crs - 1] === CR) crs++
+      if (crs === 1) continue
+      if (lf - crs > from) out.push(chunk.subarray(from, lf - crs))
+      out.push(Buffer.alloc(servedCrs(crs), CR))
+      from = lf
     }
     if (end > from) out.push(chunk.subarray(from, end))
     return out
   }
 
-  /** A CR at the very end is dropped, as servers do that take it for half a line end. */
+  /** A CR at the very end is dropped: the server takes it for half a line end. */
   end(): Buffer[] {
-    this.#openCr = false
-    return []
+    const left = this.#crs - 1
+    this.#crs = 0
+    return left > 0 ? [Buffer.alloc(left, CR)] : []
   }
+}
+
+/** QUIRK: of the CRs before an LF the server takes one for the line end, and gives one back only where none is left. */
+function servedCrs(crs: number): number {
+  return Math.max(1, crs - 1)
 }

@@ -89,13 +89,32 @@ export class Words {
         this.comment += this.#shown(from, this.at)
         this.at++
         return this.#left
-      } else if (c === '\\') {
-        this.comment += this.#shown(from, this.at)
-        from = ++this.at
+      } else if (c === '\\' && !this.#beforeLineEnd) {
+        this.at++
         if (this.done) return 'bad'
+        this.comment += this.#shown(from, this.at - 1)
+        from = this.at
+      } else if (c === '\n' && this.#goesOn) {
+        this.comment += this.#shown(from, this.#lineEnd(from))
+        from = this.at + 1
       }
     }
     return 'bad'
+  }
+
+  /** At a backslash that stands at the end of its line: it escapes nothing. */
+  get #beforeLineEnd(): boolean {
+    return this.text[this.at + 1] === '\n' || this.text.startsWith('\r\n', this.at + 1)
+  }
+
+  /** At LF. QUIRK: a last line of one character is none. */
+  get #goesOn(): boolean {
+    return this.at + 2 < this.text.length
+  }
+
+  /** At LF: where the line that began at `from` ends, its CR left out. */
+  #lineEnd(from: number): number {
+    return this.at > from && this.text[this.at - 1] === '\r' ? this.at - 1 : this.at
   }
 
   /** `atom`, then CFWS. Null outcome text stays empty when there is none. */
@@ -120,10 +139,25 @@ export class Words {
       if (!this.is('.')) return 'more'
       this.at++
       out.push('.')
-      const behind = this.skipSpace()
-      if (behind !== 'more') return behind
+      if (this.skipSpace() !== 'more' || !isAtext(this.code)) return 'bad'
       from = this.at
     }
+  }
+
+  /** As a dot-atom, but dots may stand anywhere: local parts of real mail. */
+  looseDotAtom(out: string[]): Outcome {
+    let ended: Outcome = 'bad'
+    do {
+      while (this.is('.')) {
+        out.push('.')
+        this.at++
+        if (this.done) return 'end'
+        ended = 'more'
+      }
+      if (this.is('@')) return ended
+      ended = this.atom(out)
+    } while (ended === 'more' && this.is('.'))
+    return ended
   }
 
   /** MIME `token`, dots included, perhaps empty; then CFWS. */
@@ -144,13 +178,12 @@ export class Words {
         this.at++
         return this.skipSpace()
       }
-      if (c === '\n') {
-        const to = this.at > from && this.text[this.at - 1] === '\r' ? this.at - 1 : this.at
-        out.push(this.#shown(from, to))
+      if (c === '\n' && this.#goesOn) {
+        out.push(this.#shown(from, this.#lineEnd(from)))
         from = this.at + 1
       } else if (c === '\\') {
         this.at++
-        if (this.done) return 'bad'
+        if (this.done) break
         out.push(this.#shown(from, this.at - 1))
         from = this.at
       }
@@ -188,6 +221,7 @@ export class Words {
     const from = this.at
     for (; !this.done; this.at++) {
       const c = this.next
+      if (c === '[' && this.at > from) return 'bad'
       if (c === '\\') {
         this.at++
         if (this.done) break

@@ -9,6 +9,7 @@ import { type LeafRange, leafRange } from '../seal/leaf-range.ts'
 import { stringAt } from './cursor.ts'
 import { OpenRun } from './open-run.ts'
 import type { Outline, OutlineLeaf } from './outline.ts'
+import { PlainLeaf } from './plain-leaf.ts'
 import type { FetchAnswer } from './response.ts'
 import { maskNuls } from './view/message-view.ts'
 import type { AnswerPiece } from './view-answer.ts'
@@ -136,9 +137,9 @@ export class LargeStream {
   }
 
   #rangeOf(leaf: OutlineLeaf, { start, end }: { start: number; end: number }): LeafRange | null {
-    const { sealed, plainOctets } = leaf
-    if (sealed === null || plainOctets === null || end - start > MAX_RANGE_OCTETS) return null
-    return leafRange(sealed, plainOctets, start, end)
+    const { entered, plainOctets } = leaf
+    if (entered === null || plainOctets === null || end - start > MAX_RANGE_OCTETS) return null
+    return leafRange(entered, plainOctets, start, end)
   }
 
   #take(pass: Pass, bytes: Buffer, last: boolean): void {
@@ -231,22 +232,5 @@ export class LargeStream {
     host.out.log('error', 'answer cut short', { code })
     this.dispose()
     host.streamed(false)
-  }
-}
-
-/** A leaf that was not sealed: passes as it is. */
-class PlainLeaf {
-  readonly wants = true
-
-  push(bytes: Buffer): { do: 'write'; bytes: Buffer }[] {
-    return [{ do: 'write', bytes }]
-  }
-
-  end(): { do: 'done' }[] {
-    return [{ do: 'done' }]
-  }
-
-  answer(): never {
-    throw new GatewayError('INTERNAL', { reason: 'no question' })
   }
 }

@@ -4,18 +4,35 @@
  * read it whole.
  */
 import { asGatewayError, GatewayError } from '../../base/errors.ts'
+import type { SealedSizes } from '../seal/exactness.ts'
+import { LeafOpener } from '../seal/leaf-opener.ts'
 import { Cursor, stringAt } from './cursor.ts'
 import { parseSectionSpec, printSection } from './fetch-items.ts'
-import { type Outline, type OutlineFacts, outlineOf, rootOutline, skeletonOf } from './outline.ts'
+import {
+  leavesOf,
+  needsMeasuring,
+  type Outline,
+  type OutlineFacts,
+  type OutlineLeaf,
+  outlineOf,
+  rootOutline,
+  skeletonOf,
+  type Tail,
+} from './outline.ts'
+import { PlainLeaf } from './plain-leaf.ts'
 import type { AnswerItem, FetchAnswer } from './response.ts'
-import { type OpenedFacts, runTransform } from './run-transform.ts'
+import { runTransform } from './run-transform.ts'
 import { MAX_OUTLINE_PARTS, parseSealedStructure, partsInOrder, type SealedPart } from './sealed-structure.ts'
+import { countLines, type Size } from './view/message-view.ts'
+import { ServedOctets } from './view/served-octets.ts'
 import type { WorkHost } from './work.ts'
 
 /** Below this a message is read whole rather than part by part: it costs less than another round trip. */
 const SMALL_OCTETS = 32 * 1024
-/** Of the last line of a sealed leaf: its padding says the ciphertext's length. */
-const TAIL_OCTETS = 8
+/** Of a sealed leaf: its padding says the ciphertext's length; line ends behind it are counted (at most 80, `open-leaf.ts`). */
+const TAIL_OCTETS = 176
+/** Sealed octets of leaves read for the sizes of one message. */
+const MAX_MEASURED_OCTETS = 512 * 1024
 
 export interface OutlineWish {
   /** Sequence number, or UID with `uid`. */
@@ -37,7 +54,12 @@ export class OutlineReader {
   #sealedSize = 0
   #headers: Buffer[] = []
   #facts: OutlineFacts | null = null
-  readonly #padding = new Map<string, number>()
+  readonly #tails = new Map<string, Tail>()
+  readonly #measured = new Map<string, Size>()
+  readonly #toMeasure = new Map<string, OutlineLeaf>()
+  #measuring = 0
+  #tailsTagged = false
+  #broken: GatewayError | null = null
   #answered = false
   #skeletonOctets = 0
 
@@ -92,7 +114,8 @@ export class OutlineReader {
         this.#open(this.#root)
         break
       case 'tails':
-        this.#finish(outlineOf({ ...this.#facts!, padding: this.#padding }))
+        this.#tailsTagged = true
+        this.#measuredAll()
         break
       default:
         break
@@ -164,11 +187,27 @@ export class OutlineReader {
     const sections = sectionsOf(answer, bytes)
     if (sections.size === 0) return false
     this.#answered = true
-    for (const [section, tail] of sections) {
-      const padding = /(=*)\s*$/.exec(tail.toString('latin1'))![1]!.length
-      this.#padding.set(section, padding)
+    for (const [section, octets] of sections) {
+      const leaf = this.#toMeasure.get(section)
+      if (leaf === undefined) {
+        this.#tails.set(section, tailOf(octets))
+        continue
+      }
+      this.#measuring++
+      const transform = leaf.sealed === null ? new PlainLeaf() : new LeafOpener(leaf.sealed)
+      runTransform(transform, Buffer.from(octets), this.#host.out, (result) => {
+        this.#measuring--
+        if (result instanceof GatewayError) this.#broken = result
+        else this.#measured.set(section, measure(result))
+        this.#measuredAll()
+      })
     }
     return true
+  }
+
+  #measuredAll(): void {
+    if (!this.#tailsTagged || this.#measuring > 0 || this.#stage !== 'tails') return
+    this.#finish(this.#broken ?? outlineOf({ ...this.#facts!, tails: this.#tails, measured: this.#measured }))
   }
 
   #open(root: SealedPart): void {
@@ -182,11 +221,11 @@ export class OutlineReader {
     runTransform(opener, skeleton, out, (result) => {
       if (this.#stage !== 'opening') return
       if (result instanceof GatewayError) this.#finish(result)
-      else this.#opened(root, result, leaves)
+      else this.#opened(root, result, opener.facts.declaredSizes, leaves)
     })
   }
 
-  #opened(root: SealedPart, { octets, declared }: OpenedFacts, leaves: OutlineFacts['leaves']): void {
+  #opened(root: SealedPart, octets: Buffer, declared: SealedSizes | null, leaves: OutlineFacts['leaves']): void {
     const common = {
       opened: octets,
       declared,
@@ -197,19 +236,41 @@ export class OutlineReader {
       this.#finish(rootOutline(common))
       return
     }
-    this.#facts = { ...common, skeletonOctets: this.#skeletonOctets, root, leaves, padding: this.#padding }
+    this.#facts = {
+      ...common,
+      skeletonOctets: this.#skeletonOctets,
+      root,
+      leaves,
+      tails: this.#tails,
+      measured: this.#measured,
+    }
     const outline = outlineOf(this.#facts)
-    const parts = partsInOrder(root)
-    const sealed = leaves.filter((leaf) => leaf.sealed !== null).map((leaf) => parts[leaf.part])
-    const unknown = sealed.filter((part) => part !== undefined && part.octets > TAIL_OCTETS)
-    if (outline === null || (outline.sizesKnown && outline.totalKnown) || unknown.length === 0) {
+    if (outline === null || (outline.sizesKnown && outline.totalKnown)) this.#finish(outline)
+    else this.#askLeaves(outline)
+  }
+
+  /** The ends of leaves, and small leaves whole where only their content tells what is asked. */
+  #askLeaves(outline: Outline): void {
+    const parts = leavesOf(outline.view.root)
+    const items: string[] = []
+    let octets = 0
+    for (const [i, leaf] of outline.leaves.entries()) {
+      const { section } = leaf.part
+      const read = needsMeasuring(leaf, parts[i]!) && octets + leaf.part.octets <= MAX_MEASURED_OCTETS
+      if (read) {
+        octets += leaf.part.octets
+        this.#toMeasure.set(section, leaf)
+        items.push(`BODY.PEEK[${section}]`)
+      } else if (leaf.sealed !== null) {
+        items.push(`BODY.PEEK[${section}]<${Math.max(0, leaf.part.octets - TAIL_OCTETS)}.${TAIL_OCTETS}>`)
+      }
+    }
+    if (items.length === 0) {
       this.#finish(outline)
       return
     }
     this.#stage = 'tails'
-    this.#ask(
-      `UID ${unknown.map((part) => `BODY.PEEK[${part!.section}]<${part!.octets - TAIL_OCTETS}.${TAIL_OCTETS}>`).join(' ')}`,
-    )
+    this.#ask(`UID ${items.join(' ')}`)
   }
 
   #finish(result: Outline | null | GatewayError): void {
@@ -234,4 +295,20 @@ function sectionsOf(answer: FetchAnswer, bytes: Buffer): Map<string, Buffer> {
 function isBareSealed(header: Buffer): boolean {
   const text = header.toString('latin1')
   return /^Content-Type:[^\n]*ves[.-]encrypted/im.test(text) && !/^X-VESmail-/im.test(text)
+}
+
+function tailOf(octets: Buffer): Tail {
+  const [, padding = '', ending = ''] = /(=*)((?:\r?\n)*)$/.exec(octets.toString('latin1')) ?? []
+  return { padding: padding.length, lineEnds: Math.max(0, ending.split('\n').length - 2) }
+}
+
+/** As the server would count it. */
+function measure(opened: Buffer): Size {
+  const served = new ServedOctets()
+  const size = { octets: 0, lines: 0 }
+  for (const bytes of [...served.push(opened), ...served.end()]) {
+    size.octets += bytes.length
+    size.lines += countLines(bytes)
+  }
+  return size
 }

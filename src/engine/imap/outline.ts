@@ -13,7 +13,7 @@ import type { ListedPart, SealedSizes } from '../seal/exactness.ts'
 import { servedLayout } from '../seal/leaf-range.ts'
 import type { OutlinedLeaf } from '../seal/opener.ts'
 import { partsInOrder, type SealedPart } from './sealed-structure.ts'
-import { type KnownPart, type MessageView, type PartView, viewFromParts } from './view/message-view.ts'
+import { type KnownPart, type MessageView, type PartView, type Size, viewFromParts } from './view/message-view.ts'
 import { StructureScanner } from './view/scanner.ts'
 import { ServedOctets } from './view/served-octets.ts'
 
@@ -21,6 +21,8 @@ import { ServedOctets } from './view/served-octets.ts'
 export interface OutlineLeaf {
   readonly part: SealedPart
   readonly sealed: OutlinedLeaf['sealed']
+  /** The same where its ending is known: what arithmetic and ranges go by. */
+  readonly entered: OutlinedLeaf['sealed']
   /** Plaintext octets; null = not known. */
   readonly plainOctets: number | null
 }
@@ -68,6 +70,14 @@ function withBlankLine(header: Buffer): Buffer {
   return Buffer.concat([header, Buffer.from('\r\n')])
 }
 
+/** How the base64 of a sealed leaf ends. */
+export interface Tail {
+  /** `=` of its last group. */
+  readonly padding: number
+  /** Line ends beyond the last line's own: they stand for the opened text's (`exactness.ts`, layout `*`). */
+  readonly lineEnds: number
+}
+
 export interface OutlineFacts {
   readonly root: SealedPart
   /** What the opener made of the skeleton. */
@@ -79,8 +89,10 @@ export interface OutlineFacts {
   readonly sealedHeaderOctets: number
   /** What was given to the opener. */
   readonly skeletonOctets: number
-  /** Padding of the last line of a sealed leaf's base64, by section; missing: not asked. */
-  readonly padding: ReadonlyMap<string, number>
+  /** Of sealed leaves whose ends were asked for, by section. */
+  readonly tails: ReadonlyMap<string, Tail>
+  /** Opened sizes of leaves that were read, by section. */
+  readonly measured: ReadonlyMap<string, Size>
 }
 
 /** @returns null when the parts do not fit together */
@@ -104,10 +116,11 @@ function fit(facts: OutlineFacts): Outline | null {
   for (const { part: number, sealed } of leaves) {
     const part = parts[number]
     if (part === undefined || part.kind !== 'leaf') return null
-    known.push({ part, sealed, plainOctets: plainOctets(part, facts.padding.get(part.section)) })
+    const tail = facts.tails.get(part.section)
+    known.push({ part, sealed, entered: enteredAs(sealed, tail), plainOctets: plainOctets(part, tail) })
   }
   const declared = believable(facts, scanned.root, known)
-  const sizes = declared ?? known.map((leaf) => ({ octets: byArithmetic(leaf), lines: null }))
+  const sizes = declared ?? known.map((leaf) => sizeOf(leaf, facts.measured))
   const exact = declared !== null
   let next = 0
   let leafNumber = 0
@@ -141,7 +154,7 @@ function fit(facts: OutlineFacts): Outline | null {
 
 /** The root alone, from its header: for everything but the structure. @param opened header and one octet */
 export function rootOutline(
-  facts: Omit<OutlineFacts, 'root' | 'leaves' | 'padding' | 'skeletonOctets'>,
+  facts: Omit<OutlineFacts, 'root' | 'leaves' | 'tails' | 'measured' | 'skeletonOctets'>,
 ): Outline | null {
   const total = totalOf(facts)
   const scanned = scan(facts.opened)
@@ -189,7 +202,7 @@ function totalOf({
  * opening keeps. Not where a leaf's length is unknown, or delimiters moved. Lines are not known this way.
  */
 function computedTotal(
-  { root, sealedSize, skeletonOctets, opened }: OutlineFacts,
+  { root, sealedSize, skeletonOctets, opened, measured }: OutlineFacts,
   scanned: MessageView,
   known: readonly OutlineLeaf[],
 ): { octets: number; lines: number } | null {
@@ -198,11 +211,12 @@ function computedTotal(
   const between = sealedSize - (skeletonOctets - leaves.length * BODY.length) - sealedLeaves
   let octets = scanned.size.octets - known.length * BODY.length + between
   for (const leaf of known) {
-    const own = byArithmetic(leaf)
+    const own = sizeOf(leaf, measured).octets
     if (own === null || leaf.sealed?.exact.bareDelimiter === true) return null
     octets += own
   }
-  if (between < 0 || opened.length === 0) return null
+  // A container that sealing injected shares a line end with the delimiter behind it; more than that is no message of ours.
+  if (between < -2 * partsInOrder(root).length || opened.length === 0) return null
   return { octets: octets - scanned.root.header.octets, lines: 0 }
 }
 
@@ -247,28 +261,57 @@ function isText(part: PartView): boolean {
   return type === null || type.type.toLowerCase() === 'text'
 }
 
-function leavesOf(part: PartView): PartView[] {
+export function leavesOf(part: PartView): PartView[] {
   return part.kind === 'leaf' ? [part] : part.children.flatMap(leavesOf)
 }
 
+function sizeOf(
+  leaf: OutlineLeaf,
+  measured: OutlineFacts['measured'],
+): { octets: number | null; lines: number | null } {
+  return measured.get(leaf.part.section) ?? { octets: byArithmetic(leaf), lines: null }
+}
+
+/** Must this leaf be read to know what is told of it: its lines, or the octets of an encoding that depends on content? */
+export function needsMeasuring(leaf: OutlineLeaf, part: PartView): boolean {
+  if (isText(part)) return true
+  const { sealed } = leaf
+  if (sealed === null) return false
+  return sealed.encoding.kind === 'quoted-printable' || sealed.exact.patch !== null
+}
+
 /** Octets of the opened leaf where they follow from the ciphertext's length: not for quoted-printable (imap.md §5). */
-function byArithmetic({ sealed, plainOctets: plain, part }: OutlineLeaf): number | null {
+function byArithmetic({ sealed, entered, plainOctets: plain, part }: OutlineLeaf): number | null {
   if (sealed === null) return part.octets
-  if (plain === null || sealed.exact.patch !== null) return null
-  if (sealed.encoding.kind === 'none') return plain
-  if (sealed.encoding.kind === 'base64' && !sealed.exact.endingCounted)
-    return laidOutOctets(servedLayout(sealed.encoding.layout), plain)
+  if (plain === null || entered === null || entered.exact.patch !== null || entered.exact.endingCounted) return null
+  if (entered.encoding.kind === 'none') return plain
+  if (entered.encoding.kind === 'base64') return laidOutOctets(servedLayout(entered.encoding.layout), plain)
   return null
+}
+
+/** A layout whose ending is counted, with that ending. */
+function enteredAs(sealed: OutlinedLeaf['sealed'], tail: Tail | undefined): OutlinedLeaf['sealed'] {
+  if (sealed === null || tail === undefined || !sealed.exact.endingCounted || sealed.encoding.kind !== 'base64')
+    return sealed
+  const { layout } = sealed.encoding
+  const separator = layout.separator === '' ? '\r\n' : layout.separator
+  const ending = layout.ending + separator.repeat(tail.lineEnds)
+  return {
+    ...sealed,
+    encoding: { kind: 'base64', layout: { ...layout, ending } },
+    exact: { ...sealed.exact, endingCounted: false },
+  }
 }
 
 /** Lines of 76 characters and CRLF, the last one too (message-format.md §4). */
 const LINE_OCTETS = 78
 
-function plainOctets(part: SealedPart, padding: number | undefined): number | null {
-  if (padding === undefined || part.octets === 0) return null
-  const characters = part.octets - 2 * Math.ceil(part.octets / LINE_OCTETS)
+function plainOctets(part: SealedPart, tail: Tail | undefined): number | null {
+  if (tail === undefined || part.octets === 0) return null
+  const octets = part.octets - 2 * tail.lineEnds
+  const characters = octets - 2 * Math.ceil(octets / LINE_OCTETS)
   if (characters % 4 !== 0) return null
-  return openedStreamOctets((characters / 4) * 3 - padding)
+  return openedStreamOctets((characters / 4) * 3 - tail.padding)
 }
 
 function scan(opened: Buffer): MessageView {

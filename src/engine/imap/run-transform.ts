@@ -1,21 +1,14 @@
 /** Carries a transform over octets that are all at hand: its questions out, its result in one piece. */
 import { asGatewayError, GatewayError } from '../../base/errors.ts'
 import type { Asking } from '../asking.ts'
-import type { SealedSizes } from '../seal/exactness.ts'
-import type { TransformAction } from '../transform.ts'
-import type { OutlineTransform } from './transforms.ts'
-
-export interface OpenedFacts {
-  readonly octets: Buffer
-  readonly declared: SealedSizes | null
-}
+import type { Transform, TransformAction } from '../transform.ts'
 
 /** `done` is called once; also where the octets cannot be opened. */
 export function runTransform(
-  transform: OutlineTransform,
+  transform: Transform,
   octets: Buffer,
   out: Asking,
-  done: (result: OpenedFacts | GatewayError) => void,
+  done: (result: Buffer | GatewayError) => void,
 ): void {
   const written: Buffer[] = []
   let over = false
@@ -34,9 +27,11 @@ export function runTransform(
     if (action.do === 'write') written.push(action.bytes)
     else if (action.do === 'done') {
       over = true
-      done({ octets: Buffer.concat(written), declared: transform.facts.declaredSizes })
+      done(Buffer.concat(written))
     } else if (action.kind === 'open-key') {
       out.ask('open-key', action.ask, (answer) => run(() => transform.answer(action.id, answer)), fail)
+    } else if (action.kind === 'batch') {
+      out.ask('batch', action.ask, (answer) => run(() => transform.answer(action.id, answer)), fail)
     } else throw new GatewayError('INTERNAL', { question: action.kind })
   }
   run(() => transform.push(octets))

@@ -72,11 +72,13 @@ export class SealedAnswer {
   }
 
   get waitsForContent(): boolean {
-    return this.#contentTag !== null && this.#opening === null
+    return this.#stream !== null || (this.#contentTag !== null && this.#opening === null)
   }
 
   start(): void {
-    if (this.#opened === null && this.#startOutline()) return
+    // A large message read once already may still be known better by its outline: leaves, and ranges of them.
+    const held = this.#opened !== null && !(this.#opened instanceof GatewayError) && this.#opened.content !== null
+    if (!held && this.#startOutline()) return
     this.#startContent()
   }
 
@@ -88,6 +90,7 @@ export class SealedAnswer {
     // Small messages whose bodies are asked for are read at once; large ones never without knowing their sizes.
     const depth = outlineDepth(items) ?? (large ? 'parts' : null)
     if (depth === null || this.#host.mimeBug) return false
+    if (this.#opened !== null && known === null) return false
     if (known !== null && this.#suffices(known)) {
       this.#useOutline(known)
       this.#askPattern(lightItems(items))

@@ -1,9 +1,9 @@
 /** Content items of an opened message, as the server would print them; and for large ones, what they are made of. */
 import { GatewayError } from '../../base/errors.ts'
 import type { ContentItem } from './fetch-items.ts'
-import type { Outline } from './outline.ts'
+import { leavesOf, type Outline } from './outline.ts'
 import { answerItem, type ViewItem } from './view/answer.ts'
-import { type MessageView, maskNuls, type PartView } from './view/message-view.ts'
+import { type MessageView, maskNuls } from './view/message-view.ts'
 import { findPart } from './view/sections.ts'
 
 /** Octets to send in order: at hand; of the opened message; or of one of its leaves. `end` exclusive. */
@@ -48,10 +48,6 @@ export function outlinePieces(outline: Outline, item: ContentItem): AnswerPiece[
   return answerItem(view, item).map((piece) =>
     'bytes' in piece ? piece : { leaf, start: piece.start - bodyAt, end: piece.end - bodyAt },
   )
-}
-
-function leavesOf(part: PartView): PartView[] {
-  return part.kind === 'leaf' ? [part] : part.children.flatMap(leavesOf)
 }
 
 /** @throws {GatewayError} INTERNAL for items that are refused before */

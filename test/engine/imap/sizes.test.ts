@@ -16,10 +16,10 @@ function selected(options = {}): Stage {
 
 describe('sizes', () => {
   const header = 'X-VESmail-ID: <m>\r\nContent-Type: text/plain\r\n\r\n'
-  const outline = `* 1 FETCH (UID 7 RFC822.SIZE 40000 BODYSTRUCTURE ("text" "plain" NIL NIL NIL "7bit" 39953 500) BODY[HEADER] ${literal(header)})\r\n`
+  const outline = `* 1 FETCH (UID 7 RFC822.SIZE 2000000 BODYSTRUCTURE ("text" "plain" NIL NIL NIL "7bit" 1999953 500) BODY[HEADER] ${literal(header)})\r\n`
 
   it('are read within the budget, estimated beyond it, and stay as told', () => {
-    const stage = selected({ settings: { sizes: 'auto', sizeBudgetOctets: 50_000 } })
+    const stage = selected({ settings: { sizes: 'auto', sizeBudgetOctets: 3_000_000 } })
     stage.client('b UID FETCH 7 (BODYSTRUCTURE)\r\n')
     stage.server(`* 1 FETCH (UID 7 BODYSTRUCTURE (x) ${MARK})\r\nVES1 OK\r\n`)
     stage.takeUpstream()
@@ -34,17 +34,10 @@ describe('sizes', () => {
     assert.equal(strict.takeUpstream(), 'VES3 UID FETCH 7 (BODYSTRUCTURE)\r\n')
     strict.server('* 1 FETCH (UID 7 BODYSTRUCTURE (y))\r\nVES3 OK done\r\n')
     const told = strict.takeClient()
-    assert.match(told, /BODYSTRUCTURE \("text" "plain" \("charset" "us-ascii"\) NIL NIL "7bit" 39953 833 /)
-    // After the content was read the size of this UID is still the one told.
-    strict.client('c UID FETCH 7 (BODY.PEEK[])\r\n')
-    strict.takeUpstream()
-    strict.server(
-      `* 1 FETCH (UID 7 BODY[] ${literal(seal('Subject: x\r\n\r\nshort\r\n'))})\r\nVES4 OK\r\n* 1 FETCH (UID 7 BODY[]<0> {1}\r\nX)\r\nVES5 OK\r\n`,
-    )
-    assert.match(strict.takeClient(), /BODY\[\] \{21\}\r\n/)
+    assert.match(told, /BODYSTRUCTURE \("text" "plain" \("charset" "us-ascii"\) NIL NIL "7bit" 1999953 41666 /)
     strict.client('d UID FETCH 7 (BODYSTRUCTURE)\r\n')
     strict.takeUpstream()
-    strict.server('* 1 FETCH (UID 7 BODYSTRUCTURE (y))\r\nVES6 OK done\r\n')
+    strict.server('* 1 FETCH (UID 7 BODYSTRUCTURE (y))\r\nVES4 OK done\r\n')
     assert.equal(strict.takeClient(), told.replace('b OK', 'd OK'))
   })
 

@@ -20,8 +20,9 @@ import {
   randomBytes,
 } from 'node:crypto'
 import { GatewayError } from '../../base/errors.ts'
+import { openWhole, sealWhole } from './ciphers.ts'
+import type { MessageKey } from './message-key.ts'
 import { DER, expectElement, printOid, readElement } from './vault-key-der.ts'
-import { openPadded, PADDED_KEY_OCTETS, sealPadded } from './vault-key-padded.ts'
 import { decryptPrivateKey, readPem } from './vault-key-pbes2.ts'
 
 /** The repository's names of key algorithms. */
@@ -56,6 +57,8 @@ const FOREIGN: Readonly<Record<string, string>> = {
   '1.3.101.112': 'Ed25519',
 }
 
+/** Of AES256GCMp: key 32 ‖ iv 12. */
+const PADDED_KEY_OCTETS = 44
 /** OAEP with SHA-1: twice its 20 octets and 2 more. */
 const OAEP_OVERHEAD_OCTETS = 42
 const OAEP = { padding: opensslConstants.RSA_PKCS1_OAEP_PADDING, oaepHash: 'sha1' } as const
@@ -125,7 +128,7 @@ export function openFromVaultKey(privateKey: VaultKey, sealed: Buffer): Buffer {
         return openKem(privateKey.key, sealed)
     }
   } catch (cause) {
-    if (cause instanceof GatewayError) throw cause
+    if (cause instanceof GatewayError && cause.code !== 'SEAL_BROKEN') throw cause
     throw new GatewayError('VES_CRYPTO', { text: 'value altered, or sealed to another key' }, cause)
   }
 }
@@ -160,6 +163,19 @@ function openKem(key: KeyObject, sealed: Buffer): Buffer {
   const octets = KEMS[key.asymmetricKeyType as string]!.octets
   if (sealed.length <= octets) throw new GatewayError('VES_CRYPTO', { text: 'value cut short' })
   return openPadded(cipherKey(decapsulate(key, sealed.subarray(0, octets))), sealed.subarray(octets))
+}
+
+/** @param key cipher key and iv, for this one value and no other */
+function sealPadded(key: Buffer, value: Uint8Array): Buffer {
+  return sealWhole(padded(key), value, randomBytes)
+}
+
+function openPadded(key: Buffer, sealed: Uint8Array): Buffer {
+  return openWhole(padded(key), sealed)
+}
+
+function padded(keyString: Buffer): MessageKey {
+  return { algo: 'AES256GCMp', keyString }
 }
 
 interface Ephemeral {

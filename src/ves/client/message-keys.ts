@@ -5,7 +5,8 @@
 import { randomBytes } from 'node:crypto'
 import { GatewayError } from '../../base/errors.ts'
 import type { Secret } from '../../base/secret.ts'
-import type { CipherAlgo, MessageKey } from '../../engine/seal/message-key.ts'
+import { NEW_KEY_OCTETS, parseItemValue } from '../../engine/seal/ciphers.ts'
+import type { MessageKey } from '../../engine/seal/message-key.ts'
 import { printVesUri, type VesUri } from '../uri.ts'
 import { idAt, type JsonObject, objectsAt, optionalObject } from './answer.ts'
 import { BoundedCache } from './bounded-cache.ts'
@@ -17,13 +18,6 @@ import type { CreatedMessageKey, CreateMessageKeyOptions, PlannedVault, Recipien
 import { parseXchg, printXchg, type XchgEntry } from './xchg.ts'
 
 const NEW_ALGO = 'AES256GCM1K'
-/** Octets of each algorithm's key string; what follows in an item's value is its secret metadata (message-format.md §2). */
-const KEY_STRING_OCTETS: Readonly<Record<CipherAlgo, number>> = {
-  AES256GCM1K: 44,
-  AES256GCMp: 44,
-  AES256CFB: 64,
-  NULL: 0,
-}
 const ENTRY_FIELDS = 'id,vaultEntries(vaultKey(id,type,user(id),externals))'
 const KEPT_MS = 3600_000
 /** More would let the header make us unlock keys by the thousand; a user has one temp key per sender. */
@@ -91,7 +85,7 @@ export class MessageKeys {
     recipients: readonly Recipient[],
     options: CreateMessageKeyOptions,
   ): Promise<CreatedMessageKey> {
-    const keyString = randomBytes(KEY_STRING_OCTETS[NEW_ALGO])
+    const keyString = randomBytes(NEW_KEY_OCTETS)
     const shares = await this.#share(keyString, recipients, options, new Set())
     const body = {
       type: 'file',
@@ -219,7 +213,7 @@ export class MessageKeys {
     const algo = cipherOf('file', optionalObject(item, 'meta'))!
     const value = await this.#session.openEntry(item)
     if (value === null) return null
-    return { algo, keyString: value.subarray(0, KEY_STRING_OCTETS[algo]) }
+    return parseItemValue(algo, value).key
   }
 
   /** @returns whether the header had something for this user, so that another look is worth it */

@@ -41,7 +41,7 @@ export type MimeEvent =
     }
   | { readonly on: 'finished' }
 
-type Frame = { readonly part: 'multipart'; readonly boundary: string; closed: boolean } | { readonly part: 'message' }
+type Frame = { readonly part: 'multipart'; closed: boolean } | { readonly part: 'message' }
 
 type State = 'headers' | 'enter' | 'leaf' | 'text' | 'delimiter-line' | 'ends' | 'finished'
 
@@ -124,7 +124,7 @@ export class MimeReader {
       this.#state = 'headers'
     } else {
       this.#boundaries.open(kind.boundary, this.#frames.length)
-      this.#frames.push({ part: 'multipart', boundary: kind.boundary, closed: false })
+      this.#frames.push({ part: 'multipart', closed: false })
       this.#state = 'text'
     }
   }
@@ -294,7 +294,7 @@ export class MimeReader {
     }
     if (this.#frames.length > stop) {
       const frame = this.#frames.pop()!
-      if (frame.part === 'multipart' && !frame.closed) this.#boundaries.close(frame.boundary, this.#frames.length)
+      if (frame.part === 'multipart' && !frame.closed) this.#boundaries.close(this.#frames.length)
       return { on: 'end', part: frame.part }
     }
     if (this.#delimiter === null) {
@@ -312,7 +312,7 @@ export class MimeReader {
     const line = this.#window.take(octets)
     if (close) {
       frame.closed = true
-      this.#boundaries.close(frame.boundary, index)
+      this.#boundaries.close(index)
     }
     this.#closing = close
     this.#state = 'delimiter-line'

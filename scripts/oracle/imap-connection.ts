@@ -46,8 +46,9 @@ export class ImapConnection {
   static async open({ host, port, user, password }: Address): Promise<ImapConnection> {
     const socket = connect({ host, port, noDelay: true })
     await once(socket, 'connect')
+    // Its errors come by the iterator; one that comes later must not end the program.
+    socket.on('error', () => {})
     const connection = new ImapConnection(socket)
-    connection.#limitTime()
     const greeting = await connection.#response()
     if (greeting.includes('LOGINDISABLED')) await connection.#startTls()
     const login = await connection.command(`LOGIN ${quoted(user)} ${quoted(password)}`)
@@ -62,12 +63,6 @@ export class ImapConnection {
     await once(tls, 'secureConnect')
     this.#socket = tls
     this.#chunks = tls[Symbol.asyncIterator]()
-    this.#limitTime()
-  }
-
-  #limitTime(): void {
-    const socket = this.#socket
-    socket.setTimeout(TIMEOUT_MS, () => socket.destroy(new Error('no answer in time')))
   }
 
   /**
@@ -79,7 +74,13 @@ export class ImapConnection {
     const bytes = Buffer.concat([Buffer.from(`${tag} `), ...parts.map((part) => Buffer.from(part as string)), CRLF])
     this.octetsOut += bytes.length
     this.#socket.write(bytes)
-    return this.#reply(tag)
+    const socket = this.#socket
+    const timer = setTimeout(() => socket.destroy(new Error('no answer in time')), TIMEOUT_MS)
+    try {
+      return await this.#reply(tag)
+    } finally {
+      clearTimeout(timer)
+    }
   }
 
   async close(): Promise<void> {

@@ -2,13 +2,14 @@
  * The whole gateway for a test file: the real daemon (guard, two workers, embedded repository) in front of the sandbox
  * provider, with an account for each of the provider's users. Stopped and removed after the file's tests.
  */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after } from 'node:test'
 import { type DemoGateway, type GatewayPorts, startGateway } from '../../src/cli/demo/gateway.ts'
 import type { Provider } from '../../src/cli/sandbox/provider.ts'
+import { assertNoSecrets } from './log-secrets.ts'
 import { LAB_USERS } from './provider.ts'
 
 export interface LabGateway extends DemoGateway {
@@ -43,13 +44,15 @@ export async function labGateway(provider: Provider, options: LabGatewayOptions 
     ...(options.daemons === undefined ? {} : { daemons: options.daemons }),
   })
   options.ready?.(gateway.ports)
+  const passwords: Record<string, string> = {}
   after(async () => {
     await gateway.stop()
+    const providers = LAB_USERS.map(({ password }) => password)
+    assertNoSecrets(readFileSync(gateway.logFile, 'utf8'), [...Object.values(passwords), ...providers])
     rmSync(directory, { recursive: true, force: true })
   })
   const caFile = join(directory, 'ca.pem')
   writeFileSync(caFile, gateway.ca)
-  const passwords: Record<string, string> = {}
   for (const name of options.users ?? ['alice', 'bob']) {
     const email = `${name}@${provider.domain}`
     passwords[name] = await gateway.createAccount(email)

@@ -3,7 +3,6 @@
  * and without the native addon (`-js`); beside each the floor under it (`limit.ts`), measured in the same turns.
  */
 import { spawnSync } from 'node:child_process'
-import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { fastPath, javascriptPath, useFastPath } from '../../src/engine/seal/native.ts'
 import { ThreadPool } from '../../src/workers/pool.ts'
@@ -12,6 +11,7 @@ import { hostileRows } from './hostile.ts'
 import { limitOpen, limitSeal } from './limit.ts'
 import { MESSAGES, type MessageName } from './messages.ts'
 import { collected, newOpener, newSealer, passInPlace, passThroughPool, reads } from './passage.ts'
+import { worthOfTwoThreads } from './scaling.ts'
 
 const ROUNDS = 5
 const THREADS = 2
@@ -24,11 +24,12 @@ type Direction = 'seal' | 'open'
 
 export async function rows(): Promise<Row[]> {
   const native = fastPath()
+  const worth = await worthOfTwoThreads()
   const pool = new ThreadPool({ threads: THREADS })
   const out: Row[] = []
   for (const direction of ['seal', 'open'] as const) {
     for (const name of ['text', 'attachment', 'qp', 'small'] as const) {
-      out.push(...(await measured(direction, name, pool)))
+      out.push(...(await measured(direction, name, pool, worth)))
       useFastPath(native)
     }
   }
@@ -38,7 +39,7 @@ export async function rows(): Promise<Row[]> {
   return out
 }
 
-async function measured(direction: Direction, name: MessageName, pool: ThreadPool): Promise<Row[]> {
+async function measured(direction: Direction, name: MessageName, pool: ThreadPool, worth: number): Promise<Row[]> {
   const native = fastPath()
   const { message: plain, body } = MESSAGES[name]()
   const sealed = collected((sink) => passInPlace(newSealer(), reads(plain), sink))
@@ -80,7 +81,13 @@ async function measured(direction: Direction, name: MessageName, pool: ThreadPoo
   const times = (poolSpeed / inPlaceSpeed).toFixed(2)
   return [
     row('', inPlaceSpeed, `one thread, ${native.kind}`),
-    row('-pool', poolSpeed, `${times} × one thread; ${THREADS} threads on ${availableParallelism()} cores`),
+    row(
+      '-pool',
+      poolSpeed,
+      name === 'small'
+        ? 'in place: a thread would not pay'
+        : `${times} × one thread; two threads of the floor: ${worth.toFixed(2)} ×`,
+    ),
     row('-js', speed(jsMs!, count), 'one thread, without the addon'),
   ]
 }

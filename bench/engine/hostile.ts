@@ -50,7 +50,7 @@ const HOSTILE: Readonly<
     make: (n) => Buffer.from(`${HEAD}Content-Transfer-Encoding: quoted-printable\r\n\r\n${'= '.repeat(n / 2)}`),
   },
   'equals-and-blanks': {
-    n: 800_000,
+    n: 4_000_000,
     isExact: false,
     make: (n) => Buffer.from(`${HEAD}Content-Transfer-Encoding: quoted-printable\r\n\r\n=${' '.repeat(n)}`),
   },

@@ -29,6 +29,19 @@ export function createSubcommand(): Command {
     .action((email: string, options: CreateOptions) => create(addressOf(email), options))
 }
 
+/** Asks the repository to mail the proof that an address is its reader's. */
+export function inviteSubcommand(): Command {
+  return withApi(new Command('invite'))
+    .argument('<email>')
+    .description('have a one-time token mailed, for account create --token')
+    .action((email: string, options: ApiOptions) =>
+      withClient(clientOf(options), async (client) => {
+        await client.api.request({ path: 'onboarding', body: { email: addressOf(email) } })
+        process.stdout.write(`if ${addressOf(email)} has no account and no mail went out lately, one is on its way\n`)
+      }),
+    )
+}
+
 async function create(email: string, options: CreateOptions): Promise<void> {
   if ((options.adminTokenFile === undefined) === (options.token === undefined)) {
     throw new UsageError('either --admin-token-file FILE or --token TOKEN is needed')

@@ -12,8 +12,18 @@ import { type OwnRepository, ownRepository } from '../ves/client/own-repository.
 const VESMAIL = fileURLToPath(new URL('../../bin/vesmail', import.meta.url))
 let repository: OwnRepository
 let folder: string
+/** Tokens that were mailed, by address. */
+const mailed = new Map<string, string>()
 before(async () => {
-  repository = await ownRepository({ minRecoveryDelaySeconds: 0 })
+  repository = await ownRepository(
+    { minRecoveryDelaySeconds: 0 },
+    {
+      onboarding: (email, token) => void mailed.set(email, token),
+      invite: () => {},
+      recoveryStarted: () => {},
+      close: async () => {},
+    },
+  )
   folder = mkdtempSync(join(tmpdir(), 'vesmail-cli-'))
 })
 after(async () => {
@@ -99,6 +109,17 @@ describe('vesmail', () => {
     writeFileSync(wrong, 'wrong\n', { mode: 0o600 })
     await fails(66, ['account', 'create', 'y@cli.org', ...api(), '--admin-token-file', wrong])
     await fails(65, ['account', 'create', 'y@cli.org', ...api(), '--admin-token-file', join(folder, 'missing')])
+  })
+
+  test('an account of one’s own: the proof comes by mail, and only once', async () => {
+    await succeeds(['account', 'invite', 'self@cli.org', ...api()])
+    const token = mailed.get('self@cli.org')!
+    assert.ok(token.length > 10)
+    const args = ['account', 'create', 'self@cli.org', ...api(), '--json', '--token', token]
+    const { vault, password } = JSON.parse(await succeeds(args)) as Made
+    await repository.client().unlock(vault, new Secret(Buffer.from(password)))
+    await fails(66, args)
+    await fails(66, ['account', 'create', 'other@cli.org', ...api(), '--token', 'made-up'])
   })
 
   test('encrypt and decrypt give the very octets back, to all who may', async () => {

@@ -12,6 +12,7 @@ import { listen } from '../../../src/net/http.ts'
 import { createAccount } from '../../../src/ves/client/accounts.ts'
 import type { VaultSession } from '../../../src/ves/client/vault-session.ts'
 import { VesClient, type VesClientOptions } from '../../../src/ves/client/ves-client.ts'
+import type { Mailer } from '../../../src/ves/repository/mailer.ts'
 import { Repository } from '../../../src/ves/repository/repository.ts'
 import { DEFAULT_SETTINGS, type Settings } from '../../../src/ves/repository/settings.ts'
 import { openSqliteStore } from '../../../src/ves/repository/store/sqlite.ts'
@@ -31,9 +32,9 @@ export interface OwnRepository {
 
 export const vaultOf = (email: string): string => `ves://vesmail/${email}/`
 
-export async function ownRepository(settings: Partial<Settings> = {}): Promise<OwnRepository> {
+export async function ownRepository(settings: Partial<Settings> = {}, mailer?: Mailer): Promise<OwnRepository> {
   const directory = mkdtempSync(join(tmpdir(), 'vesmail-repository-'))
-  const served = await serve(directory, { ...DEFAULT_SETTINGS, ...settings })
+  const served = await serve(directory, { ...DEFAULT_SETTINGS, ...settings }, mailer)
   const adminTokenFile = join(directory, 'admin-token')
   const adminToken = new Secret(readFileSync(adminTokenFile, 'utf8').trim())
   const clients: VesClient[] = []
@@ -67,10 +68,17 @@ export async function ownRepository(settings: Partial<Settings> = {}): Promise<O
 }
 
 /** As `vesmail repository serve`, but with settings that it does not offer. */
-async function serve(directory: string, settings: Settings): Promise<{ url: string; close(): Promise<void> }> {
+async function serve(
+  directory: string,
+  settings: Settings,
+  mailer: Mailer | undefined,
+): Promise<{ url: string; close(): Promise<void> }> {
   const { database, adminToken, tokenKey } = openRepositoryFolder(directory)
   const store = await openSqliteStore(database)
-  const repository = new Repository({ store, settings, adminToken, tokenKey, log: silentLog, clock: systemClock })
+  const repository = new Repository({
+    ...{ store, settings, adminToken, tokenKey, log: silentLog, clock: systemClock },
+    ...(mailer === undefined ? {} : { mailer }),
+  })
   const server = await listen({
     host: '127.0.0.1',
     port: 0,

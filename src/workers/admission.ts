@@ -18,6 +18,7 @@ export class Admission {
   readonly #parts: AdmissionParts
   readonly #config: Config
   readonly #held: (() => void)[] = []
+  #isGone = false
 
   constructor(parts: AdmissionParts, config: Config) {
     this.#parts = parts
@@ -30,7 +31,7 @@ export class Admission {
     if (leave === null) {
       return this.#refused('address', new GatewayError('TOO_MANY', { reason: 'limits.sessionsPerAddress' }))
     }
-    this.#held.push(leave)
+    this.#hold(leave)
     if (await this.#isBlocked('peer', address)) return this.#refused('abuse', new GatewayError('ABUSE'))
     return null
   }
@@ -42,11 +43,18 @@ export class Admission {
     if (leave === null) {
       throw this.#refused('account', new GatewayError('TOO_MANY', { reason: 'limits.sessionsPerAccount' }))
     }
-    this.#held.push(leave)
+    this.#hold(leave)
   }
 
   leave(): void {
+    this.#isGone = true
     for (const leave of this.#held.splice(0)) leave()
+  }
+
+  /** A client may be gone before its place was found. */
+  #hold(leave: () => void): void {
+    if (this.#isGone) leave()
+    else this.#held.push(leave)
   }
 
   async #isBlocked(subject: 'peer' | 'account', name: string): Promise<boolean> {

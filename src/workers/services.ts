@@ -45,14 +45,14 @@ export function sessionServices(parts: ServiceParts): Services {
   }
   return {
     login: async (ask) => {
-      const found = await parts.login.run(ask, parts.service, parts.tenant())
+      const found = await parts.metrics.timed('login', parts.login.run(ask, parts.service, parts.tenant()))
       await parts.admitted(found)
       loggedIn = found
       return found.account
     },
     recipient: async ({ address, mode }) => {
       const session = vault()
-      const recipient = await session.recipient(address, ruleOf(mode))
+      const recipient = await parts.metrics.timed('recipient', session.recipient(address, ruleOf(mode)))
       if (recipient === null) throw new GatewayError('RECIPIENT_WITHOUT_VAULT')
       if (mode === 'FALLBACK' && (await session.itemExists(vesUri(parts.domain, `${address}!plain`)))) {
         throw new GatewayError('RECIPIENT_WITHOUT_VAULT', { reason: 'wants plaintext' })
@@ -61,7 +61,7 @@ export function sessionServices(parts: ServiceParts): Services {
     },
     'seal-key': async (ask) => {
       if (loggedIn === null) throw new Error('a question before login')
-      const answer = await sealKey(ask, loggedIn)
+      const answer = await parts.metrics.timed('seal-key', sealKey(ask, loggedIn))
       parts.metrics.sealed(parts.service)
       parts.log.write('info', 'sealed', {
         id: ask.messageId,
@@ -72,7 +72,7 @@ export function sessionServices(parts: ServiceParts): Services {
       return { key: answer.key, uri: answer.uri, xchg: answer.xchg, verify: answer.verify }
     },
     'open-key': async ({ messageId, xchg }) => {
-      const key = await vault().messageKey(messageId, xchg)
+      const key = await parts.metrics.timed('open-key', vault().messageKey(messageId, xchg))
       parts.metrics.opened(parts.service)
       return { key }
     },

@@ -55,10 +55,18 @@ function numbersFromInt8(oid: number, format?: 'text' | 'binary'): unknown {
   return oid === INT8 && format !== 'binary' ? Number : pg.types.getTypeParser(oid, format as 'text')
 }
 
+/** What is no plain SELECT may have written; `for update` only locks. */
+const READS = /^\s*select\s(?!setval)/i
+
+interface Connection {
+  readonly db: Db
+  wrote: boolean
+}
+
 class PostgresStore implements Store {
   readonly kind = 'postgresql'
   readonly #pool: pg.Pool
-  readonly #databases = new WeakMap<pg.PoolClient, Db>()
+  readonly #connections = new WeakMap<pg.PoolClient, Connection>()
   readonly #names = new Map<string, string>()
   #open = 0
   #closed = false
@@ -98,43 +106,53 @@ class PostgresStore implements Store {
 
   async #once<T>(work: (db: Db) => Promise<T>, how: string): Promise<T> {
     const client = await this.#pool.connect()
-    let broken = false
+    const connection = this.#connectionOf(client)
+    connection.wrote = false
+    const begun = client.query(how)
+    // Its failure is met where it is awaited, below; until then it is not unhandled.
+    begun.catch(() => {})
+    let result: T
     try {
-      const begun = client.query(how)
-      // Its failure is met where it is awaited, below; until then it is not unhandled.
-      begun.catch(() => {})
-      try {
-        const result = await work(this.#databaseOn(client))
-        await begun
+      result = await work(connection.db)
+      await begun
+      if (connection.wrote) {
         const { command } = await client.query('commit')
         // PostgreSQL answers COMMIT of a failed transaction with ROLLBACK and no error.
         if (command !== 'COMMIT') throw new GatewayError('IO', { reason: 'the store could not commit' })
-        return result
-      } catch (error) {
-        await client.query('rollback').catch(() => {
-          broken = true
-        })
-        throw error
       }
-    } finally {
-      client.release(broken)
+    } catch (error) {
+      client.query('rollback').then(
+        () => client.release(),
+        () => client.release(true),
+      )
+      throw error
     }
+    if (connection.wrote) client.release()
+    else {
+      // Nothing hangs on how a transaction ends that only read: its answer need not wait for that.
+      client.query('commit').then(
+        () => client.release(),
+        () => client.release(true),
+      )
+    }
+    return result
   }
 
-  #databaseOn(client: pg.PoolClient): Db {
-    const known = this.#databases.get(client)
+  #connectionOf(client: pg.PoolClient): Connection {
+    const known = this.#connections.get(client)
     if (known !== undefined) return known
-    const connection = {
+    const link = {
       query: (text: string, values: readonly unknown[]) => {
+        if (!READS.test(text)) connection.wrote = true
         const name = this.#nameOf(text)
         return client.query({ text, values: [...values], ...(name === undefined ? {} : { name }) })
       },
       release: () => {},
     } as unknown as PostgresPoolClient
-    const pool = { connect: () => Promise.resolve(connection), end: () => Promise.resolve(), options: {} }
-    const db = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) })
-    this.#databases.set(client, db)
-    return db
+    const pool = { connect: () => Promise.resolve(link), end: () => Promise.resolve(), options: {} }
+    const connection = { db: new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) }), wrote: false }
+    this.#connections.set(client, connection)
+    return connection
   }
 
   #nameOf(text: string): string | undefined {

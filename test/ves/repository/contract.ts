@@ -932,5 +932,106 @@ export function contract(name: string, open: () => Promise<Harness>): void {
         'share1',
       ])
     })
+
+    test('an account without an app vault reads at once what its primary key was told, and moves it there', async () => {
+      const alice = await person('alice')
+      const email = address('late')
+      const made = newKey()
+      const body = { email, vaultKeys: [{ type: 'current', ...made.pems }] }
+      const account = await h.ok('POST', 'accounts', { token: ADMIN_TOKEN, body })
+      const primary = withId(made, account.vaultKeys[0].id)
+      const { body: T, key } = h.temp(email, [alice.vault, primary])
+      const { id } = await h.ok('POST', 'vaultKeys', { token: alice.token, body: T })
+      const item = await h.item(alice, mail(), 'read at once', [alice.vault, { id, publicKey: key.publicKey }])
+      const token = await h.login(primary)
+      assert.deepEqual(
+        (await h.ok('GET', 'attn', { token })).vaultKeys.map((one: Any) => one.id),
+        [id],
+      )
+      const got = await h.ok(
+        'GET',
+        `vaultKeys/${id}?fields=vaultItems(vaultEntries(encData,vaultKey(id))),vaultEntries(encData,vaultItem(id))`,
+        { token },
+      )
+      const veskey = got.vaultItems[0].vaultEntries.find((e: Any) => e.vaultKey.id === primary.id).encData
+      assert.equal(opened(primary, veskey), key.veskey.toString())
+      assert.equal(opened(key as Any, got.vaultEntries[0].encData), 'read at once')
+      const entry = { vaultItem: { id: item }, encData: sealed(primary.publicKey, Buffer.from('read at once')) }
+      await h.ok('POST', 'users', {
+        token,
+        body: { id: account.id, vaultKeys: [{ id: primary.id, vaultEntries: [entry] }] },
+      })
+      await h.refused(404, 'GET', `vaultKeys/${id}`, { token })
+      assert.deepEqual(await h.ok('GET', 'attn', { token: await h.login(alice.vault) }), {})
+    })
+
+    test('a session is renewed without Authorization while the old token is still good', async () => {
+      const alice = await person('alice')
+      await h.ok('GET', 'me', { token: alice.token })
+      h.nowMs += 8 * 3600_000
+      const renewed = await h.login(alice.vault)
+      await h.ok('GET', 'me', { token: alice.token })
+      h.nowMs += 2 * 3600_000
+      await h.refused(401, 'GET', 'me', { token: alice.token })
+      await h.ok('GET', 'me', { token: renewed })
+    })
+
+    test('what JavaScript clients send: one external for a list, $ref, ignore, ids as text, CRLF in PEMs', async () => {
+      const alice = await person('alice')
+      const { pems } = newKey()
+      const crlf = (pem: string): string => pem.trimEnd().replaceAll('\n', '\r\n')
+      const key = { ...pems, publicKey: crlf(pems.publicKey), privateKey: crlf(pems.privateKey) }
+      // A vault whose password item is sealed to itself, too.
+      const { id } = await h.ok('POST', 'vaultKeys', {
+        token: alice.token,
+        body: {
+          $op: 'create',
+          type: 'secondary',
+          ...key,
+          externals: { domain: 'demo', externalId: `js-${alice.userId}` },
+          vaultItems: [
+            {
+              type: 'password',
+              vaultEntries: [
+                { vaultKey: { $ref: '#/' }, encData: 'QUJD' },
+                { vaultKey: { id: String(alice.primary.id) }, encData: 'QUJE' },
+              ],
+            },
+          ],
+        },
+      })
+      const fetch = { externals: { domain: 'demo', externalId: `js-${alice.userId}` }, $op: 'fetch' }
+      const got = await h.ok(
+        'POST',
+        'vaultKeys?fields=publicKey,privateKey,vaultItems(vaultEntries(encData,vaultKey(id))),unlockableVaultKeys,authorSession(id)',
+        { token: alice.token, body: fetch },
+      )
+      assert.deepEqual([got.publicKey, got.privateKey], [key.publicKey, key.privateKey], 'PEMs are kept as they came')
+      assert.deepEqual(
+        got.vaultItems[0].vaultEntries.map((e: Any) => [e.vaultKey.id, e.encData]),
+        [
+          [id, 'QUJD'],
+          [alice.primary.id, 'QUJE'],
+        ],
+      )
+      const name = { domain: 'demo', externalId: `item-${alice.userId}` }
+      const item = await h.ok('POST', 'vaultItems?fields=id,file,type', {
+        token: alice.token,
+        body: {
+          type: 'string',
+          file: { externals: name, creator: { id: alice.userId } },
+          vaultEntries: [{ vaultKey: { id }, encData: 'QUJD' }],
+        },
+      })
+      assert.deepEqual(item.file.id, item.id)
+      await h.ok('POST', 'vaultKeys', {
+        token: alice.token,
+        body: { id: alice.vault.id, vaultEntries: [{ vaultItem: { id: item.id }, $op: 'ignore' }] },
+      })
+      await h.ok('POST', `vaultItems/${item.id}`, { token: alice.token, body: { $op: 'delete' } })
+      await h.ok('POST', `vaultKeys/${id}`, { token: alice.token, body: { $op: 'delete' } })
+      assert.equal(await h.refused(404, 'POST', 'vaultKeys', { token: alice.token, body: fetch }), 'NotFound')
+      await h.refused(403, 'POST', `vaultKeys/${alice.primary.id}`, { token: alice.token, body: { $op: 'delete' } })
+    })
   })
 }

@@ -42,8 +42,8 @@ const ANSWER: Fields = new Map([
 export async function createAccount(call: Call, body: AccountBody, fields: Fields | null): Promise<View> {
   const email = await provenAddress(call, body)
   const [primary, ...vaults] = body.vaultKeys
-  if (primary?.type !== 'current' || vaults.length === 0 || vaults.some((key) => key.type !== 'secondary')) {
-    throw invalid('vaultKeys: the primary key (current), then vaults (secondary) expected')
+  if (primary?.type !== 'current' || vaults.some((key) => key.type !== 'secondary')) {
+    throw invalid('vaultKeys: the primary key (current), then any vaults (secondary) expected')
   }
   const known = await userByEmail(call.db, email)
   if (known?.account === 1) throw denied('this address has an account')
@@ -62,7 +62,7 @@ export async function createAccount(call: Call, body: AccountBody, fields: Field
   for (const key of body.vaultKeys) refs.keys.push(await createOwnKey(call, actor, key, key.type!, refs))
   note(call, 'account.create', `user:${user.id}`, refs.keys, user.id)
   // Whoever made it sees it as its owner will, but of its keys those made now: not the temp keys that waited.
-  const caller = { kind: 'session', sessionId: 0, keyId: refs.keys[1]!, ...actor, section: false } as const
+  const caller = { kind: 'session', sessionId: 0, keyId: refs.keys[0]!, ...actor, section: false } as const
   const asOwner: Call = { ...call, caller }
   const view = await viewUser(asOwner, (await userById(call.db, user.id))!, fields ?? ANSWER)
   if (view.vaultKeys === undefined) return view

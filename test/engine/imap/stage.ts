@@ -227,9 +227,11 @@ export const DOVECOT =
 
 const KEY = { algo: 'AES256GCM1K', keyString: Buffer.alloc(44) } as const
 
-/** A sealed message as the stand-ins have it. */
+/** A sealed message as the stand-ins have it: its header and itself in base64. */
 export function seal(message: string, id = 'm1'): string {
-  return `X-VESmail-ID: <${id}>\r\n\r\n${Buffer.from(message, 'latin1').toString('base64')}\r\n`
+  const header = message.slice(0, message.indexOf('\r\n\r\n') + 4)
+  const base64 = (text: string): string => Buffer.from(text, 'latin1').toString('base64')
+  return `X-VESmail-ID: <${id}>\r\nX-Header: ${base64(header)}\r\n\r\n${base64(message)}\r\n`
 }
 
 abstract class Simple implements Transform {
@@ -269,7 +271,7 @@ class SimpleSealer extends Simple {
   }
 }
 
-/** Headers as they are, but for the mark; so that an outline of a simple sealed message shows nothing sealed. */
+/** The header as it was; one without it (made by hand in a test) stays as it is. */
 class SimpleOutliner extends SimpleOpener {
   readonly facts = { declaredSizes: null }
   readonly #leaf: (leaf: OutlinedLeaf) => void
@@ -281,7 +283,14 @@ class SimpleOutliner extends SimpleOpener {
 
   override answer(): TransformAction[] {
     this.#leaf({ part: 0, sealed: null })
-    return [{ do: 'write', bytes: Buffer.concat(this.chunks) }, { do: 'done' }]
+    const text = Buffer.concat(this.chunks).toString('latin1')
+    const header = /^X-Header: (.*)$/m.exec(text)?.[1]
+    const body = text.slice(text.indexOf('\r\n\r\n') + 4)
+    const bytes =
+      header === undefined
+        ? Buffer.from(text, 'latin1')
+        : Buffer.concat([Buffer.from(header, 'base64'), Buffer.from(body)])
+    return [{ do: 'write', bytes }, { do: 'done' }]
   }
 }
 

@@ -1,0 +1,69 @@
+/**
+ * A server in memory for one selected mailbox: FETCH and UID FETCH of what it holds, and whatever untagged responses the
+ * test lets slip in between, where a server may send them. Answers are printed by the same view as ours: what is tested
+ * with it is who gets which answer, not how it looks.
+ */
+import { Cursor } from '../../../src/engine/imap/cursor.ts'
+import { type FetchItem, parseFetchItems } from '../../../src/engine/imap/fetch-items.ts'
+import { parseSet } from '../../../src/engine/imap/sequence-set.ts'
+import { StructureScanner } from '../../../src/engine/imap/view/scanner.ts'
+import { answerContent } from '../../../src/engine/imap/view-answer.ts'
+
+export interface Message {
+  readonly uid: number
+  readonly octets: Buffer
+  flags: string
+}
+
+export class ModelServer {
+  readonly messages: Message[]
+  /** Called before each response; gives lines to slip in. `expunge`: may EXPUNGE be among them? */
+  readonly news: (expunge: boolean) => string
+
+  constructor(messages: Message[], news: (expunge: boolean) => string) {
+    this.messages = messages
+    this.news = news
+  }
+
+  /** One command line. @returns the whole answer */
+  answer(line: string): string {
+    const [, tag, name, args] = /^(\S+) (UID FETCH|FETCH|\S+) ?(.*)$/.exec(line)!
+    if (name !== 'FETCH' && name !== 'UID FETCH') return `${this.news(true)}${tag} OK ${name} done\r\n`
+    const uid = name === 'UID FETCH'
+    const cursor = new Cursor(Buffer.from(`${args}\r\n`, 'latin1'))
+    const { text } = parseSet(cursor)
+    cursor.space()
+    const items = parseFetchItems(cursor)
+    let out = ''
+    for (const message of this.messages.filter((each, i) => holds(text, uid ? each.uid : i + 1))) {
+      out += this.news(uid)
+      const number = this.messages.indexOf(message) + 1
+      if (number > 0) out += fetchAnswer(number, message, items, uid)
+    }
+    return `${out}${this.news(uid)}${tag} OK ${name} done\r\n`
+  }
+
+  expunge(number: number): string {
+    this.messages.splice(number - 1, 1)
+    return `* ${number} EXPUNGE\r\n`
+  }
+}
+
+export function fetchAnswer(number: number, message: Message, items: readonly FetchItem[], uid: boolean): string {
+  const scanner = new StructureScanner()
+  scanner.push(Buffer.from(message.octets))
+  const view = scanner.end()
+  const asked = items.some((item) => item.kind === 'attribute' && item.text === 'UID')
+  const values = items.map((item) => {
+    if (item.kind !== 'attribute') return answerContent(view, message.octets, item).toString('latin1')
+    return item.text === 'UID' ? `UID ${message.uid}` : `FLAGS (${message.flags})`
+  })
+  return `* ${number} FETCH (${[...(uid && !asked ? [`UID ${message.uid}`] : []), ...values].join(' ')})\r\n`
+}
+
+function holds(set: string, number: number): boolean {
+  return set.split(',').some((range) => {
+    const [low = '', high = low] = range.split(':')
+    return Number(low) <= number && (high === '*' || number <= Number(high))
+  })
+}

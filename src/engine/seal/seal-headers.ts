@@ -125,7 +125,7 @@ class Drafting {
     this.#plan = plan
     this.#key = key
     this.#eol = blockEol(block)
-    this.#dispositionSealed = block.fields.some((f) => f.name === 'content-disposition' && hasParameters(f))
+    this.#dispositionSealed = block.fields.some((f) => f.name === 'content-disposition' && !isBareDisposition(f))
   }
 
   draft(): HeaderDraft {
@@ -173,7 +173,8 @@ class Drafting {
         break
       case 'references':
         if (root === null) this.#seal(field)
-        else this.#writeReferences(field)
+        else if (isOneHeader(field)) this.#writeReferences(field)
+        else this.#seal(field)
         break
       case 'subject':
         this.#seal(field)
@@ -194,7 +195,7 @@ class Drafting {
         this.#writeDisposition(field)
         break
       default:
-        if (root !== null && PLAIN_AT_ROOT.has(field.name)) this.#plain(field)
+        if (root !== null && PLAIN_AT_ROOT.has(field.name) && isOneHeader(field)) this.#plain(field)
         else this.#seal(field)
     }
   }
@@ -284,20 +285,26 @@ class Drafting {
       return
     }
     this.#seal(field)
-    if (this.#dispositionWritten || !hasParameters(field)) return
-    this.#dispositionWritten = true
     const value = rawValue(field)
-    const plain = Buffer.from(
-      `Content-Disposition:${value.slice(0, value.indexOf(';'))}${this.#eolOf(field)}`,
-      'latin1',
-    )
+    const type = value.slice(0, value.indexOf(';'))
+    // Where it is written badly, what stands before a semicolon may be a file name.
+    if (this.#dispositionWritten || !value.includes(';') || !TOKEN.test(type.replace(/\r?\n/g, '').trim())) return
+    this.#dispositionWritten = true
+    const plain = Buffer.from(`Content-Disposition:${type}${this.#eolOf(field)}`, 'latin1')
     if (injected === null) this.#lines.push(plain)
     else this.#moved.push(plain)
   }
 }
 
-function hasParameters(field: HeaderField): boolean {
-  return unfoldedValue(field).includes(';')
+const TOKEN = /^[A-Za-z0-9-]+$/
+
+function isBareDisposition(field: HeaderField): boolean {
+  return TOKEN.test(unfoldedValue(field))
+}
+
+/** A CR inside of a line, or a NUL, may end the header for another reader, or hide a whole message in it (CR as line end). */
+function isOneHeader(field: HeaderField): boolean {
+  return !/\0|\r(?![\r\n]|$)/.test(field.bytes.toString('latin1'))
 }
 
 function withEol(field: HeaderField, eol: Eol): Buffer {

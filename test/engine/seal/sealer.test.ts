@@ -216,6 +216,25 @@ test('nothing of bodies, subjects and names stays in plain', () => {
   for (const text of [message, parts]) assert.ok(!sealText(text).includes('geheim'))
 })
 
+test('what is no header to every reader is not left in plain, whatever it begins with', () => {
+  const macMail = 'From: a@b\rTo: c@d\rSubject: geheim\r\rgeheim\r'
+  for (const text of [
+    macMail,
+    `Date: d\r\n${macMail}`,
+    'To: x\0geheim\r\n\r\n',
+    'References: <a@b>\rgeheim\r\n\r\n',
+    'Content-Disposition: attachment filename=geheim\r\n\r\n',
+    'Content-Disposition: geheim x; y=z\r\n\r\n',
+    'Content-Disposition: inline\rgeheim\r\n\r\n',
+  ]) {
+    const sealed = sealText(text)
+    assert.ok(!sealed.includes('geheim'), text)
+    assert.equal(open(Buffer.from(sealed, 'latin1')).toString('latin1'), text)
+  }
+  // A CR too many in front of line ends is nothing of that.
+  assert.ok(sealText('From: a@b\r\r\nTo: c@d\r\r\n\r\r\n').includes('From: a@b'))
+})
+
 test('a header block of more than 1 MiB is refused', () => {
   const isRefused = (error: unknown) => error instanceof GatewayError && error.code === 'MIME_HEADER_TOO_LARGE'
   assert.throws(() => sealText(`X: ${'x'.repeat(1 << 20)}\r\n\r\n`), isRefused)

@@ -12,6 +12,7 @@ import type { Call, Caller } from './call.ts'
 import { parseFields } from './fields.ts'
 import type { Mailer } from './mailer.ts'
 import { Metrics } from './metrics.ts'
+import { peerOf } from './peer.ts'
 import { RateLimit } from './rate.ts'
 import { failureAnswer, notFound, quota } from './refuse.ts'
 import { type Rule, refuseUnsupported, ruleFor } from './routes.ts'
@@ -97,8 +98,9 @@ export class Repository {
   async #answer(request: ApiRequest, at: { route: string }): Promise<ApiResponse> {
     const { settings, clock } = this.#options
     const nowMs = clock.nowMs()
-    const counted = !settings.uncountedAddresses.includes(request.address)
-    if (counted && !this.#byAddress.take(request.address, nowMs)) throw quota('too many requests from your address')
+    const peer = peerOf(request.address, request.headers['x-forwarded-for'], settings.uncountedAddresses)
+    const counted = !settings.uncountedAddresses.includes(peer)
+    if (counted && !this.#byAddress.take(peer, nowMs)) throw quota('too many requests from your address')
     if (!request.path.startsWith(PREFIX)) throw notFound('the API is below /v1/')
     const credentials = parseAuthorization(request.headers.authorization)
     const max = credentials.kind === 'none' ? settings.maxStrangerBodyOctets : settings.maxBodyOctets
@@ -113,7 +115,7 @@ export class Repository {
     const body = await this.#options.store.transaction(async (db) => {
       // A second run of the same request starts from nothing.
       afterwards.length = 0
-      const call = await this.#call(db, { credentials, ownToken, address: request.address, nowMs, afterwards })
+      const call = await this.#call(db, { credentials, ownToken, address: peer, nowMs, afterwards })
       return this.#run(call, rule, fields, query.get('attn') === '*')
     })
     for (const step of afterwards) await step()

@@ -19,7 +19,7 @@ export interface Settings {
   readonly requestBurstPerAddress: number
   readonly requestsPerSecondPerUser: number
   readonly requestBurstPerUser: number
-  /** Peers that are not counted: the gateway's own machine asks for all of its users. */
+  /** Peers that are not counted: the gateway's own machine asks for all of its users. A proxy there says for whom. */
   readonly uncountedAddresses: readonly string[]
   /** Between `attn` questions of one session that came along with other requests. */
   readonly attnEveryMs: number

@@ -4,6 +4,7 @@ import fc from 'fast-check'
 import { GatewayError } from '../../../src/base/errors.ts'
 import { parseFields } from '../../../src/ves/repository/fields.ts'
 import { Metrics } from '../../../src/ves/repository/metrics.ts'
+import { peerName, peerOf } from '../../../src/ves/repository/peer.ts'
 import { RateLimit } from '../../../src/ves/repository/rate.ts'
 import { addressOf, isSection } from '../../../src/ves/repository/rules/names.ts'
 import { SESSION_MS, Tokens, VERIFY_MS } from '../../../src/ves/repository/tokens.ts'
@@ -94,4 +95,27 @@ test('metrics: counts by route and status, a histogram that adds up', () => {
     text,
     /bucket\{le="1"\} 1\n[\s\S]*bucket\{le="10"\} 2\n[\s\S]*bucket\{le="\+Inf"\} 3\n[\s\S]*sum 9008\n[\s\S]*count 3\n/,
   )
+})
+
+test('peers: IPv4 by address, IPv6 by /64, mapped addresses as what they are, proxies only where they are trusted', () => {
+  for (const [address, name] of [
+    ['192.0.2.1', '192.0.2.1'],
+    ['::ffff:192.0.2.1', '192.0.2.1'],
+    ['0000:0000:0000:0000:0000:ffff:c000:0201', '192.0.2.1'],
+    ['::1', '::1'],
+    ['0000:0000:0000:0000:0000:0000:0000:0001', '::1'],
+    ['2001:db8:0:1:a:b:c:d', '2001:db8:0:1::/64'],
+    ['2001:0db8::1', '2001:db8:0:0::/64'],
+    ['fe80::1%eth0', 'fe80:0:0:0::/64'],
+    ['', ''],
+    ['a::b::c', 'a::b::c'],
+    ['1:2:3', '1:2:3'],
+    ['::zz', '::zz'],
+  ] as const) {
+    assert.equal(peerName(address), name, address)
+  }
+  const trusted = ['127.0.0.1', '::1']
+  assert.equal(peerOf('127.0.0.1', '203.0.113.9, 198.51.100.7', trusted), '198.51.100.7')
+  assert.equal(peerOf('127.0.0.1', undefined, trusted), '127.0.0.1')
+  assert.equal(peerOf('192.0.2.1', '127.0.0.1', trusted), '192.0.2.1')
 })

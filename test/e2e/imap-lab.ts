@@ -65,7 +65,7 @@ export async function imapLab(options: ImapLabOptions): Promise<ImapLab> {
       session,
       client,
       services,
-      log: process.env.LABLOG ? { write: (l, e, f) => console.log(l, e, f), child: () => silentLog } : silentLog,
+      log: silentLog,
       clientTls: null,
       upstream: { tls, timeoutMs: 5000, networks: null },
     }).start()

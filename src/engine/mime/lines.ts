@@ -1,6 +1,32 @@
-/** LF octets: what IMAP servers count as lines of a part. Linear; about a nanosecond an octet. */
+/**
+ * LF octets: what IMAP servers count as lines of a part. Four octets at a time, each in its own lane of a 32-bit
+ * number, so that a megabyte of line ends costs no more than a megabyte of text.
+ */
 export function countLines(bytes: Buffer): number {
   let lines = 0
-  for (let at = bytes.indexOf(0x0a); at >= 0; at = bytes.indexOf(0x0a, at + 1)) lines++
+  let at = 0
+  const end = bytes.length
+  while (at < end && (bytes.byteOffset + at) % 4 !== 0) if (bytes[at++] === LF) lines++
+  const words = at === end ? NO_WORDS : new Int32Array(bytes.buffer, bytes.byteOffset + at, (end - at) >> 2)
+  for (let from = 0; from < words.length; from += MAX_LANE) {
+    const to = Math.min(from + MAX_LANE, words.length)
+    let lanes = 0
+    for (let i = from; i < to; i++) {
+      // Zero where the octet is LF; the sum's high bit stays clear for zero alone.
+      const word = words[i]! ^ FOUR_LF
+      const high = ((word & LOW_BITS) + LOW_BITS) | word
+      lanes = (lanes + ((~high >>> 7) & ONES)) | 0
+    }
+    lines += (lanes & 0xff) + ((lanes >>> 8) & 0xff) + ((lanes >>> 16) & 0xff) + (lanes >>> 24)
+  }
+  for (at += words.length * 4; at < end; at++) if (bytes[at] === LF) lines++
   return lines
 }
+
+const NO_WORDS = new Int32Array(0)
+const LF = 0x0a
+const FOUR_LF = 0x0a0a0a0a
+const LOW_BITS = 0x7f7f7f7f
+const ONES = 0x01010101
+/** Words until a lane of eight bits is full. */
+const MAX_LANE = 255

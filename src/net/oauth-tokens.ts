@@ -6,10 +6,10 @@
  * Rule: an endpoint and all that belongs to it is a secret. Neither is logged, nor put into an error.
  */
 import { createHash } from 'node:crypto'
-import { request } from 'node:http'
 import { GatewayError } from '../base/errors.ts'
 import { Secret } from '../base/secret.ts'
-import { connectUpstream, type UpstreamOptions } from './upstream.ts'
+import type { UpstreamOptions } from './upstream.ts'
+import { webRequest } from './web-request.ts'
 
 /** A token is not used in its last minute: it has to live until the provider has seen it. */
 const MARGIN_MS = 60_000
@@ -103,64 +103,18 @@ export class OAuthTokens {
 
   async #fetch(password: Secret<string>, upstream: UpstreamOptions): Promise<Answer> {
     const { url, body } = parseEndpoint(password)
-    const port = url.port === '' ? 443 : Number(url.port)
-    const signal = AbortSignal.timeout(this.#options.timeoutMs)
-    const host = url.hostname.replace(/^\[|\]$/g, '')
-    // The same way as to a provider: names resolved once, addresses judged, certificate verified.
-    const { socket } = await connectUpstream({ host, port, level: 'high', persist: true }, upstream, signal)
-    socket.on('error', () => {})
-    try {
-      const { status, text } = await exchange(socket, url, body, signal)
-      if (status !== 200) {
-        const busy = status >= 500 || status === 408 || status === 429
-        throw new GatewayError(busy ? 'UPSTREAM_BUSY' : 'UPSTREAM_REFUSED', { at: 'token endpoint', status })
-      }
-      return parseAnswer(text)
-    } finally {
-      socket.destroy()
-    }
-  }
-}
-
-function exchange(
-  socket: import('node:net').Socket,
-  url: URL,
-  body: string | null,
-  signal: AbortSignal,
-): Promise<{ status: number; text: string }> {
-  return new Promise((resolve, reject) => {
-    const failed = (cause: unknown): void =>
-      reject(
-        cause instanceof GatewayError
-          ? cause
-          : new GatewayError('UPSTREAM_CONNECTION', { at: 'token endpoint', reason: reasonOf(cause) }, cause),
-      )
-    const headers: Record<string, string> = { accept: 'application/json', connection: 'close' }
+    const headers: Record<string, string> = { accept: 'application/json' }
     if (body !== null) {
       headers['content-type'] = body.startsWith('{') ? 'application/json' : 'application/x-www-form-urlencoded'
-      headers['content-length'] = String(Buffer.byteLength(body))
     }
-    const method = body === null ? 'GET' : 'POST'
-    const path = url.pathname + url.search
-    const sent = request(
-      { createConnection: () => socket, method, path, headers, host: url.host, signal },
-      (answer) => {
-        let text = ''
-        answer.setEncoding('utf8')
-        answer.on('data', (piece: string) => {
-          text += piece
-          if (text.length > MAX_ANSWER_OCTETS) {
-            failed(new GatewayError('UPSTREAM_UNEXPECTED', { at: 'token endpoint', reason: 'too long' }))
-            answer.destroy()
-          }
-        })
-        answer.on('error', failed)
-        answer.on('end', () => resolve({ status: answer.statusCode ?? 0, text }))
-      },
-    )
-    sent.on('error', failed)
-    sent.end(body ?? undefined)
-  })
+    const { timeoutMs } = this.#options
+    const { status, text } = await webRequest({ url, headers, body, maxOctets: MAX_ANSWER_OCTETS, timeoutMs }, upstream)
+    if (status !== 200) {
+      const busy = status >= 500 || status === 408 || status === 429
+      throw new GatewayError(busy ? 'UPSTREAM_BUSY' : 'UPSTREAM_REFUSED', { at: 'token endpoint', status })
+    }
+    return parseAnswer(text)
+  }
 }
 
 /** @returns body null: GET */
@@ -217,8 +171,4 @@ function withRefreshToken(password: Secret<string>, refreshToken: string): Secre
 
 function hashOf(password: Secret<string>): string {
   return createHash('sha256').update(password.expose()).digest('base64')
-}
-
-function reasonOf(cause: unknown): string {
-  return (cause as NodeJS.ErrnoException | null)?.code ?? 'error'
 }

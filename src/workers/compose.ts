@@ -14,10 +14,10 @@ import { type CertificateFiles, ownCertificate } from '../net/certificates.ts'
 import type { NowParts } from '../net/now/now.ts'
 import { OAuthKeys } from '../net/now/oauth-key.ts'
 import { OAuthTokens } from '../net/oauth-tokens.ts'
-import { upstreamTls } from '../net/tls.ts'
+import { type UpstreamTls, upstreamTls } from '../net/tls.ts'
 import { VesClient } from '../ves/client/ves-client.ts'
 import { CertificateStore } from './certificate-store.ts'
-import type { ListenerParts, Tenant } from './listener.ts'
+import { type ListenerParts, type Tenant, upstreamOptions } from './listener.ts'
 import { Login } from './login.ts'
 import { Metrics } from './metrics.ts'
 import { nowSite } from './now-site.ts'
@@ -70,15 +70,16 @@ export function compose({ file, log, ticketKeys, workers, session }: ComposeOpti
   const state = openState(stateDirectory(config), config.redis, log)
   const batch = (job: BatchJob, signal: AbortSignal): Promise<BatchResult> => pool.batch(job, signal)
   let own: CertificateFiles | null = null
-  const upstreams = new Map<string | null, ReturnType<typeof upstreamTls>>()
+  const upstreams = new Map<string | null, UpstreamTls>()
+  const sharedTls = (caBundle: string | null): UpstreamTls => {
+    const known = upstreams.get(caBundle) ?? upstreamTls(caBundle)
+    upstreams.set(caBundle, known)
+    return known
+  }
   return {
     listenerParts: {
       certificates: new CertificateStore(config['sni.cache'] + file.daemons.length, ticketKeys, log),
-      upstreamTls: (caBundle) => {
-        const known = upstreams.get(caBundle) ?? upstreamTls(caBundle)
-        upstreams.set(caBundle, known)
-        return known
-      },
+      upstreamTls: sharedTls,
       ownCertificate: () => {
         own ??= ownCertificate(stateDirectory(config), hostname(), Date.now())
         return own
@@ -88,7 +89,7 @@ export function compose({ file, log, ticketKeys, workers, session }: ComposeOpti
       ves,
       domain: config['ves.domain'],
       openBearer: oauthKeys === null ? null : (bearer) => oauthKeys.open(bearer),
-      override,
+      override: (request) => override(request, upstreamOptions(request.tenant.config, sharedTls)),
     }),
     batch,
     spools,

@@ -56,11 +56,7 @@ export class Listener {
     this.port = entry.port
     this.main = { host: null, config, settings: mailSettings(config, loadBanners(config, parts.log)) }
     this.proxies = new Networks(config['proxy-protocol.from'] ?? [])
-    this.upstream = {
-      tls: parts.upstreamTls(config.caBundle),
-      timeoutMs: config['limits.connectSeconds'] * 1000,
-      networks: new ProviderNetworks(config['limits.providerNetworks'] ?? []),
-    }
+    this.upstream = upstreamOptions(config, parts.upstreamTls)
     const prefix = config['sni.prefix']
     const suffix = config['sni.suffix']
     this.#hosts =
@@ -125,6 +121,15 @@ export class Listener {
     // A pair that does not work shall be found now, not with a client at the door.
     await this.#context(config)
     return { host, config, settings: mailSettings(config, loadBanners(config, this.#parts.log)) }
+  }
+}
+
+/** How providers are reached, and what else a profile names. @throws {GatewayError} CONFIG_INVALID */
+export function upstreamOptions(config: Config, tls: (caBundle: string | null) => UpstreamTls): UpstreamOptions {
+  return {
+    tls: tls(config.caBundle),
+    timeoutMs: config['limits.connectSeconds'] * 1000,
+    networks: new ProviderNetworks(config['limits.providerNetworks'] ?? []),
   }
 }
 

@@ -6,6 +6,8 @@ import { z } from 'zod'
 import { asGatewayError, GatewayError } from '../base/errors.ts'
 import { silentLog } from '../base/log.ts'
 import type { MailSettings } from '../engine/settings.ts'
+import type { UpstreamOptions } from '../net/upstream.ts'
+import { webRequest } from '../net/web-request.ts'
 import { bannersOf, loadBanners } from './banners.ts'
 import type { OverrideRequest } from './login.ts'
 import { mailSettings } from './mail-settings.ts'
@@ -33,24 +35,24 @@ const Answer = z.looseObject({
     .nullish(),
 })
 
-/** @throws {GatewayError} OVERRIDE */
-export async function override({ url, tenant, session, profileItemId }: OverrideRequest): Promise<MailSettings> {
-  if (!/^https?:\/\//i.test(url)) throw failed('not a web address')
+/** @param upstream the URL is the user's: it is reached like a provider. @throws {GatewayError} OVERRIDE */
+export async function override(
+  { url, tenant, session, profileItemId }: OverrideRequest,
+  upstream: UpstreamOptions,
+): Promise<MailSettings> {
+  const address = URL.parse(url)
+  if (address === null || !/^https?:$/.test(address.protocol) || address.username !== '')
+    throw failed('not a web address')
   const token = await session.verifyToken(profileItemId)
-  let text: string
-  try {
-    const answer = await fetch(url, {
-      headers: { accept: 'application/json', 'x-ves-authorization': `vaultItem.${profileItemId}.${token.expose()}` },
-      signal: AbortSignal.timeout(TIMEOUT_MS),
-      // Elsewhere the token is nobody's business.
-      redirect: 'error',
-    })
-    if (answer.status !== 200) throw failed(`[${answer.status}]`)
-    text = await boundedText(answer)
-  } catch (error) {
-    if (error instanceof GatewayError) throw error
-    throw failed(error instanceof Error && error.name === 'TimeoutError' ? 'timeout' : 'cannot be reached', error)
-  }
+  const headers = { accept: 'application/json', 'x-ves-authorization': `vaultItem.${profileItemId}.${token.expose()}` }
+  const ask = { url: address, headers, body: null, maxOctets: MAX_ANSWER_OCTETS, timeoutMs: TIMEOUT_MS }
+  const answer = await webRequest(ask, upstream).catch((error: unknown) => {
+    const { code, detail } = asGatewayError(error)
+    if (code === 'UPSTREAM_UNEXPECTED') throw failed('answer too large', error)
+    throw failed(`cannot be reached (${String(detail.reason ?? code)})`, error)
+  })
+  if (answer.status !== 200) throw failed(`[${answer.status}]`)
+  const { text } = answer
   const given = Answer.safeParse(jsonOf(text))
   if (!given.success) throw failed('unusable answer')
   const { audit, bcc, 'now-url': viewerUrl, 'banner-content': contents } = given.data
@@ -63,17 +65,6 @@ export async function override({ url, tenant, session, profileItemId }: Override
   }
   // Without banner-content the built-in ones speak: the site's own may name another viewer.
   return mailSettings(config, contents == null ? loadBanners(config, silentLog) : bannersOf(contents))
-}
-
-async function boundedText(answer: Response): Promise<string> {
-  const parts: Uint8Array[] = []
-  let octets = 0
-  for await (const part of answer.body ?? []) {
-    octets += part.length
-    if (octets > MAX_ANSWER_OCTETS) throw failed('answer too large')
-    parts.push(part)
-  }
-  return Buffer.concat(parts).toString('utf8')
 }
 
 function jsonOf(text: string): unknown {

@@ -1033,5 +1033,76 @@ export function contract(name: string, open: () => Promise<Harness>): void {
       assert.equal(await h.refused(404, 'POST', 'vaultKeys', { token: alice.token, body: fetch }), 'NotFound')
       await h.refused(403, 'POST', `vaultKeys/${alice.primary.id}`, { token: alice.token, body: { $op: 'delete' } })
     })
+
+    test('nothing is shared with a key that is being replaced and lost with it', async () => {
+      const [alice, bob] = [await person('alice'), await person('bob')]
+      const made = newKey()
+      const { id: next } = await h.ok('POST', 'vaultKeys', {
+        token: alice.token,
+        body: { type: 'pending', ...made.pems },
+      })
+      const old = alice.vault.id
+      const create = (token: string) =>
+        h.ask('POST', 'vaultItems', {
+          token,
+          body: {
+            type: 'string',
+            file: { externals: [{ domain: 'vesmail', externalId: mail() }] },
+            vaultEntries: [{ vaultKey: { id: old }, encData: 'QUJD' }],
+          },
+        })
+      const acknowledged: number[] = []
+      const share = async (): Promise<void> => {
+        const answer = await create(bob.token)
+        assert.ok([200, 404].includes(answer.status), String(answer.status))
+        if (answer.status === 200) acknowledged.push(answer.body.result.id)
+      }
+      const rotate = async (): Promise<void> => {
+        for (;;) {
+          const { vaultEntries } = await h.ok('GET', `vaultKeys/${old}?fields=vaultEntries(vaultItem(id))`, {
+            token: alice.token,
+          })
+          const entries = vaultEntries.map((e: Any) => ({ vaultItem: e.vaultItem, encData: 'QUJE' }))
+          await h.ok('POST', 'vaultKeys', { token: alice.token, body: { id: next, vaultEntries: entries } })
+          const body = { id: next, type: 'secondary', replaces: { id: old } }
+          if ((await h.ask('POST', 'vaultKeys', { token: alice.token, body })).status === 200) return
+        }
+      }
+      const shares = (async () => {
+        for (let n = 0; n < 10; n++) await Promise.all(Array.from({ length: 4 }, share))
+      })()
+      await share()
+      await Promise.all([shares, rotate()])
+      const token = await h.login(withId(made, next))
+      for (const id of acknowledged) {
+        const { vaultEntries } = await h.ok('GET', `vaultItems/${id}?fields=vaultEntries(encData,vaultKey(id))`, {
+          token,
+        })
+        assert.deepEqual(
+          vaultEntries.map((e: Any) => e.vaultKey.id),
+          [next],
+        )
+      }
+      assert.equal((await create(bob.token)).status, 404)
+      // Nor by the owner, whose client may not have heard of it.
+      assert.equal((await create(token)).status, 404)
+      await h.refused(404, 'POST', 'vaultKeys', { token, body: { id: old, vaultEntries: [] } })
+    })
+
+    test('an account made in the very moment of a first mail to it: the mail is propagated all the same', async () => {
+      const alice = await person('alice')
+      for (let n = 0; n < 5; n++) {
+        const email = address('newbie')
+        const [made, bob] = await Promise.all([
+          h.ask('POST', 'vaultKeys', { token: alice.token, body: h.temp(email, [alice.vault]).body }),
+          h.account(email),
+        ])
+        assert.equal(made.status, 200)
+        const { vaultKeys } = await h.ok('GET', 'attn', { token: await h.login(alice.vault) })
+        assert.ok(vaultKeys.some((key: Any) => key.id === made.body.result.id && key.user.id === bob.userId))
+        await h.ok('GET', 'me', { token: alice.token })
+        h.nowMs += 61_000
+      }
+    })
   })
 }

@@ -62,7 +62,7 @@ export async function changeAccount(call: Call, email: string, change: AccountCh
   const user = await knownUser(call, email)
   if (change.op === 'delete') {
     if (user.account === 0) throw denied('no account to delete')
-    const keys = await removeAccount(call.db, user.id)
+    const keys = await removeAccount(call.db, call.store, user.id)
     note(call, 'account.delete', `user:${user.id}`, keys, user.id)
     return { id: user.id }
   }

@@ -12,7 +12,7 @@ import {
   itemsHeldBy,
   upsertEntries,
 } from '../store/items.ts'
-import { keysByIds, removeKey, tempKeysNamed, workingKeyNamed } from '../store/keys.ts'
+import { keysByIds, lockKey, removeKey, tempKeysNamed, workingKeyNamed } from '../store/keys.ts'
 import type { KeyRow } from '../store/schema.ts'
 import { maySee } from '../views/keys.ts'
 import { isItemWriter } from './item-access.ts'
@@ -44,6 +44,7 @@ export async function applyEntries(
   const known = await keysByIds(
     call.db,
     bodies.flatMap((body) => body.vaultKey?.id ?? []),
+    call.store,
   )
   const kept = new Set<number>()
   const removed = new Set<number>()
@@ -85,17 +86,24 @@ async function resolveKey(
   if (body.ref !== null) return resolveRef(body.ref, refs)
   if (body.id !== null) {
     const row = known.get(body.id)
-    if (row !== undefined && (existing.has(row.id) || maySee(call, row) || row.user_id === actor.userId)) return row.id
+    if (row !== undefined && mayShareWith(call, actor, row, existing)) return row.id
     // Taking away what is not there is no failure: the entry may have gone with its key.
     if (op === 'delete' || op === 'ignore') return body.id
     throw notFound('vaultKey')
   }
   if (body.publicKey !== null) return refs.createKey(call, actor, body, refs)
   for (const name of body.externals ?? []) {
-    const row = await keyNamed(call, name)
-    if (row !== null) return row.id
+    const found = await keyNamed(call, name)
+    const row = found === null ? undefined : (await keysByIds(call.db, [found.id], call.store)).get(found.id)
+    if (row !== undefined && mayShareWith(call, actor, row, existing)) return row.id
   }
   throw body.externals === null ? invalid('vaultKey: id, externals or a new key expected') : notFound('vaultKey')
+}
+
+/** Never with a deleted key, also one's own: nobody could read it. */
+function mayShareWith(call: Call, actor: Actor, key: KeyRow, existing: ReadonlySet<number>): boolean {
+  if (key.type === 'deleted') return false
+  return existing.has(key.id) || maySee(call, key) || key.user_id === actor.userId
 }
 
 export function resolveRef(ref: string, refs: Refs): number {
@@ -132,6 +140,8 @@ export async function addEntriesToOwnKey(
   bodies: readonly EntryBody[],
   refs: Refs,
 ): Promise<void> {
+  const key = (await keysByIds(call.db, [keyId], call.store)).get(keyId)
+  if (key === undefined || key.type === 'deleted') throw notFound('vaultKey')
   const set = new Map<number, string>()
   for (const body of bodies) {
     if (body.op === 'ignore') continue
@@ -140,7 +150,7 @@ export async function addEntriesToOwnKey(
     set.set(await resolveItem(call, body, refs), body.encData)
   }
   const ids = [...set.keys()]
-  const items = await itemsByIds(call.db, ids)
+  const items = await itemsByIds(call.db, ids, call.store)
   const held = await itemsHeldBy(call.db, ids, actor.userId, null)
   for (const id of ids) {
     const item = items.get(id)
@@ -168,6 +178,7 @@ async function resolveItem(call: Call, body: EntryBody, refs: Refs): Promise<num
 
 async function retireMovedKeys(call: Call, userId: number, itemIds: readonly number[]): Promise<void> {
   for (const id of await tempKeysHolding(call.db, userId, itemIds)) {
+    await lockKey(call.db, call.store, id)
     const unmoved = await entriesOfKey(call.db, { keyId: id, after: 0, limit: 1, unmovedOfUser: userId })
     if (unmoved.length > 0) continue
     await removeKey(call.db, id)

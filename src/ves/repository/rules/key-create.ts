@@ -54,6 +54,7 @@ export async function createOwnKey(
   const { userId } = actor
   const id = await insertKey(
     call.db,
+    call.store,
     { type, algo, publicKey, privateKey, userId, creatorId: userId, appUrl: body.appUrl },
     call.nowMs,
   )
@@ -80,6 +81,7 @@ async function createTempKey(call: Call, actor: Actor, body: KeyBody, refs: Refs
   }
   const id = await insertKey(
     call.db,
+    call.store,
     { type: 'temp', algo, publicKey, privateKey, userId: user.id, creatorId: actor.userId, appUrl: body.appUrl },
     call.nowMs,
   )

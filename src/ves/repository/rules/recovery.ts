@@ -76,6 +76,7 @@ export async function postPlan(call: Call, body: PlanBody): Promise<View> {
   const keys = await keysByIds(
     call.db,
     shares.map((share) => share.keyId),
+    call.store,
   )
   const friends = new Set<number>()
   const forFriends: { friendId: number; keyId: number; encData: string }[] = []

@@ -5,7 +5,7 @@ import type { Fields } from '../fields.ts'
 import { fieldsOf } from '../fields.ts'
 import { denied, invalid, notFound } from '../refuse.ts'
 import { passwordItemsOfKeys } from '../store/items.ts'
-import { keyById, moveKeyExternals, removeKey, updateKey } from '../store/keys.ts'
+import { keyById, lockKey, moveKeyExternals, removeKey, updateKey } from '../store/keys.ts'
 import { cancelRuns, planOf, removePlan } from '../store/recovery.ts'
 import { entriesMissingOn } from '../store/rotation.ts'
 import type { KeyRow } from '../store/schema.ts'
@@ -62,6 +62,7 @@ async function firstNamed(call: Call, body: KeyBody): Promise<KeyRow | null> {
 async function deleteKey(call: Call, key: KeyRow): Promise<View> {
   if (!isOwner(call, key)) throw denied('not your key')
   if (key.type === 'current') throw denied('the primary key goes with the account, or by rotation')
+  await lockKey(call.db, call.store, key.id)
   await removeKey(call.db, key.id)
   note(call, 'key.delete', `key:${key.id}`, [key.id])
   return { id: key.id }
@@ -123,6 +124,7 @@ async function replaceKey(call: Call, key: KeyRow, body: KeyBody): Promise<void>
   if (body.type !== old.type || (old.type !== 'secondary' && old.type !== 'current')) {
     throw denied('type: that of the key to be replaced expected')
   }
+  await lockKey(call.db, call.store, old.id)
   const missing = await entriesMissingOn(call.db, { oldKeyId: old.id, newKeyId: key.id })
   if (missing > 0) throw denied(`${missing} entries of the old key are missing on the new one`)
   await moveKeyExternals(call.db, old.id, key.id)

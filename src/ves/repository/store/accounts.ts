@@ -1,5 +1,6 @@
 /** What belongs to an account as a whole. */
-import { removeKey } from './keys.ts'
+import { lockKey, removeKey } from './keys.ts'
+import type { StoreKind } from './migrations.ts'
 import { removePlan } from './recovery.ts'
 import type { Db } from './schema.ts'
 
@@ -54,14 +55,17 @@ export async function entryCounts(db: Db, keyIds: readonly number[]): Promise<Ma
  * address may make a new account, which cannot read what this one could.
  * @returns ids of the keys
  */
-export async function removeAccount(db: Db, userId: number): Promise<number[]> {
+export async function removeAccount(db: Db, kind: StoreKind, userId: number): Promise<number[]> {
   const keys = await db
     .selectFrom('vault_keys')
     .select('id')
     .where('user_id', '=', userId)
     .where('type', '!=', 'deleted')
     .execute()
-  for (const { id } of keys) await removeKey(db, id)
+  for (const { id } of keys) {
+    await lockKey(db, kind, id)
+    await removeKey(db, id)
+  }
   await removePlan(db, userId)
   await db.updateTable('recovery_runs').set({ state: 'cancelled' }).where('user_id', '=', userId).execute()
   await db.updateTable('users').set({ account: 0, locked: 0 }).where('id', '=', userId).execute()

@@ -15,14 +15,20 @@ export async function itemById(db: Db, id: number, lock: StoreKind | null = null
   return (await query.executeTakeFirst()) ?? null
 }
 
-export async function itemsByIds(db: Db, ids: readonly number[]): Promise<Map<number, ItemRow>> {
+/** @param use for items that are about to get entries: none is deleted meanwhile */
+export async function itemsByIds(
+  db: Db,
+  ids: readonly number[],
+  use: StoreKind | null = null,
+): Promise<Map<number, ItemRow>> {
   if (ids.length === 0) return new Map()
-  const rows = await db
+  let query = db
     .selectFrom('vault_items')
     .selectAll()
     .where('id', 'in', [...new Set(ids)])
     .where('deleted', '=', 0)
-    .execute()
+  if (use === 'postgresql') query = query.orderBy('id').forKeyShare()
+  const rows = await query.execute()
   return new Map(rows.map((row) => [row.id, row]))
 }
 

@@ -1,5 +1,6 @@
 /** Vault keys and their names: rows and nothing else. */
 import { groupBy } from './group.ts'
+import type { StoreKind } from './migrations.ts'
 import type { Db, KeyAlgo, KeyExternalRow, KeyRow, KeyType } from './schema.ts'
 
 /** Keys of these types log in and read: the primary ones and the app vaults. */
@@ -10,14 +11,29 @@ export async function keyById(db: Db, id: number): Promise<KeyRow | null> {
   return row ?? null
 }
 
-export async function keysByIds(db: Db, ids: readonly number[]): Promise<Map<number, KeyRow>> {
+/**
+ * @param use for keys that are about to get entries: where transactions overlap, nobody takes such a key away before
+ *   this one has ended, and one that is being taken away is waited for and then seen as it is
+ */
+export async function keysByIds(
+  db: Db,
+  ids: readonly number[],
+  use: StoreKind | null = null,
+): Promise<Map<number, KeyRow>> {
   if (ids.length === 0) return new Map()
-  const rows = await db
+  let query = db
     .selectFrom('vault_keys')
     .selectAll()
     .where('id', 'in', [...new Set(ids)])
-    .execute()
+  // In one order always, so that no two wait for each other.
+  if (use === 'postgresql') query = query.orderBy('id').forKeyShare()
+  const rows = await query.execute()
   return new Map(rows.map((row) => [row.id, row]))
+}
+
+/** Before a key is taken away: whoever is adding an entry to it comes first, and the next one finds it gone. */
+export async function lockKey(db: Db, kind: StoreKind, id: number): Promise<void> {
+  if (kind === 'postgresql') await db.selectFrom('vault_keys').select('id').where('id', '=', id).forUpdate().execute()
 }
 
 export interface KeyName {
@@ -84,7 +100,11 @@ export interface NewKey {
   readonly appUrl: string | null
 }
 
-export async function insertKey(db: Db, key: NewKey, nowMs: number): Promise<number> {
+export async function insertKey(db: Db, kind: StoreKind, key: NewKey, nowMs: number): Promise<number> {
+  // A temp key and its owner's first own key at the same time: one of the two has to see the other.
+  if (kind === 'postgresql') {
+    await db.selectFrom('users').select('id').where('id', '=', key.userId).forNoKeyUpdate().execute()
+  }
   const row = await db
     .insertInto('vault_keys')
     .values({

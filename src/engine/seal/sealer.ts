@@ -52,6 +52,11 @@ export interface SealerOptions {
   readonly settings: Pick<MailSettings, 'subject' | 'banners' | 'viewerUrl' | 'maxbufOctets'>
   /** Octets of the whole message where they are known before (APPEND's literal). */
   readonly totalOctets: number | null
+  /**
+   * The holder fills the sealed message up with blank lines, to a length that it had to announce (imap.md §3): opening
+   * cuts them off. Needs `totalOctets`.
+   */
+  readonly padded?: boolean
   /** SMTP: a Message-ID that sealing adds stays in the opened message, as a submission server's would. */
   readonly addedIdStays: boolean
 }
@@ -338,7 +343,7 @@ export class Sealer implements Transform {
     if (draft.plan.root === null) this.#write(finishHeaders(draft, about, this.#key!))
     else if (this.#large) {
       const sizes = this.#sizesBeforehand(draft, start)
-      this.#output.write(finishHeaders(draft, { ...about, sizes }, this.#key!))
+      this.#output.write(finishHeaders(draft, { ...about, sizes, padded: this.#options.padded === true }, this.#key!))
     } else this.#rootWaits = { slot: this.#output.reserve(), draft, about }
     if (start !== null) this.#write(start)
   }
@@ -423,7 +428,7 @@ export class Sealer implements Transform {
       return
     }
     const { slot, draft, about } = this.#rootWaits
-    const rest = { sizes: this.#ledger.sizes(), padded: this.#endsOpen }
+    const rest = { sizes: this.#ledger.sizes(), padded: this.#endsOpen || this.#options.padded === true }
     slot.write(finishHeaders(draft, { ...about, ...rest }, this.#key!))
     slot.close()
     this.#rootWaits = null

@@ -112,6 +112,21 @@ test('a message of too many parts lists none', () => {
   assert.deepEqual(opened, message)
 })
 
+test('padding behind the message is cut off', () => {
+  const bodies = [`\r\n${LONG_BODY}`, 'Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nx\r\n--b--', '\r\n']
+  for (const maxbufOctets of [100, 1 << 20]) {
+    for (const body of bodies) {
+      const message = Buffer.from(`Subject: x\r\n${body}`)
+      const settings = { ...SETTINGS, maxbufOctets }
+      const { sealed } = known(message, { settings, totalOctets: message.length, padded: true })
+      for (const lines of [0, 1, 1000]) {
+        const padded = Buffer.concat([sealed, Buffer.from('\r\n'.repeat(lines))])
+        assert.deepEqual(through(new Opener({ maxbufOctets: 1000 }), [padded], { key: KEY }), message)
+      }
+    }
+  }
+})
+
 const SETTINGS = {
   subject: 's',
   banners: [Buffer.from('Content-Type: text/plain\n\nb\n')],

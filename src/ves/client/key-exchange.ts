@@ -15,8 +15,8 @@ import type { VaultRef } from './ves-client.ts'
 
 /** Matters held at once: the repository gives each out once per session, and a new session gets what is left over. */
 const MAX_PENDING = 100
-/** Entries worked over per request: 50 P-521 keys are a third of a second in a thread. */
-const ENTRIES_PER_REQUEST = 50
+/** Entries worked over per request: 16 of P-521 hold a thread for a tenth of a second. */
+const ENTRIES_PER_REQUEST = 16
 /** Rounds of up to 5000 entries: what is left after that comes again. */
 const MAX_ROUNDS = 20
 const TEMP_FIELDS =

@@ -12,51 +12,18 @@
 import { mailboxes } from '../mime/addresses.ts'
 import type { HeaderBlock } from '../mime/header-block.ts'
 import { MAX_HEADER_OCTETS } from '../mime/limits.ts'
-import { countLines } from '../mime/lines.ts'
-import { type MimeEvent, MimeReader } from '../mime/reader.ts'
-import type { MailSettings } from '../settings.ts'
+import { MimeReader } from '../mime/reader.ts'
 import type { Transform, TransformAction } from '../transform.ts'
-import { bannerParts } from './banner.ts'
-import { keyAndIv } from './ciphers.ts'
 import type { SealedSizes } from './exactness.ts'
-import {
-  childEncapsulation,
-  type Encapsulation,
-  INJECTED_BOUNDARY_OCTETS,
-  INJECTED_BOUNDARY_PREFIX,
-  takesBanners,
-} from './format.ts'
-import { type Judged, judge } from './judge.ts'
-import { sealedBodyOctets } from './long-base64.ts'
 import type { SealKeyAnswer } from './message-key.ts'
-import { OrderedOutput, type OutputSlot } from './ordered-output.ts'
-import {
-  type AboutBody,
-  draftHeaders,
-  finishHeaders,
-  type HeaderDraft,
-  identify,
-  injectedStart,
-  type MessageIdentity,
-  type SealingKey,
-} from './seal-headers.ts'
-import { isCoded, SealLeaf, type SealLeafParts } from './seal-leaf.ts'
-import { type LedgerEntry, SizesLedger } from './sizes-ledger.ts'
+import { identify, type MessageIdentity } from './seal-headers.ts'
+import { Sealing, type SealingOptions } from './sealing.ts'
+import { SizesLedger } from './sizes-ledger.ts'
 import { TransformAsking } from './transform-asking.ts'
 
-export interface SealerOptions {
-  /** Cryptographic random octets. */
-  readonly random: (octets: number) => Buffer
+export interface SealerOptions extends SealingOptions {
   /** What a made message id ends with: `.VESmail@` + host name. */
   readonly idBase: string
-  readonly settings: Pick<MailSettings, 'subject' | 'banners' | 'viewerUrl' | 'maxbufOctets'>
-  /** Octets of the whole message where they are known before (APPEND's literal). */
-  readonly totalOctets: number | null
-  /**
-   * The holder fills the sealed message up with blank lines, to a length that it had to announce (imap.md §3): opening
-   * cuts them off. Needs `totalOctets`.
-   */
-  readonly padded?: boolean
   /** SMTP: a Message-ID that sealing adds stays in the opened message, as a submission server's would. */
   readonly addedIdStays: boolean
 }
@@ -72,55 +39,26 @@ export interface SealFacts {
   readonly sizes: SealedSizes
 }
 
-/** A multipart or nested message that the current part is in. */
-interface Container {
-  readonly encapsulation: Encapsulation
-  readonly kind: 'multipart' | 'message'
-  readonly alternative: boolean
-  /** Of the container injected around this message. */
-  readonly injected: string | null
-  readonly entry: LedgerEntry | null
-}
-
-/** A leaf above this is not examined whole, however large the buffer limit: the patch of it has to fit a header. */
-const MAX_EXAMINE_OCTETS = 4 << 20
-
 /** Output that waits for threads before the input is asked to stop, beyond the buffer limit. */
 const MAX_HELD_OCTETS = 2 << 20
+
+interface Root {
+  readonly block: HeaderBlock
+  readonly identity: MessageIdentity
+  /** Sealing adds a Message-ID that stays. */
+  readonly addsId: boolean
+}
 
 export class Sealer implements Transform {
   readonly #options: SealerOptions
   readonly #reader = new MimeReader(MAX_HEADER_OCTETS)
   readonly #asking = new TransformAsking()
-  readonly #output = new OrderedOutput()
-  readonly #ledger = new SizesLedger()
-  readonly #containers: Container[] = []
-  #phase: 'header' | 'gather' | 'run' | 'finishing' | 'done' = 'header'
   #pushedOctets = 0
   #ended = false
-  #rootBlock: HeaderBlock | null = null
-  #rootOctets = 0
-  #hadMessageId = false
-  #identity: MessageIdentity | null = null
+  #root: Root | null = null
   #answer: SealKeyAnswer | null = null
-  #key: SealingKey | null = null
-  #banners: readonly Buffer[] = []
-  #bannerAdded = false
-  #containerCount = 0
-  #leaf: SealLeaf | null = null
-  /** The root's header, while it waits for the sizes. */
-  #rootWaits: { readonly slot: OutputSlot; readonly draft: HeaderDraft; readonly about: AboutBody } | null = null
-  #rootWritten = false
-  #deviations = 0
-  /** Leaves whose output is not complete. */
-  readonly #bodies = new Set<SealLeaf>()
-  #leafInjected: string | null = null
-  /** What was read last is a delimiter, or the headers of a nested message, and no part behind it. */
-  #noPart: Extract<MimeEvent, { on: 'no-part' }> | null = null
-  /** The message ends with a line end that is none of its own. */
-  #endsOpen = false
-  /** Sealed parts that end with a line end which a delimiter without one of its own would take. */
-  #justEnded: LedgerEntry[] = []
+  #sealing: Sealing | null = null
+  #done = false
 
   constructor(options: SealerOptions) {
     this.#options = options
@@ -128,28 +66,22 @@ export class Sealer implements Transform {
 
   get facts(): SealFacts {
     return {
-      messageId: this.#identity?.id ?? '',
-      addedMessageId: this.#addedIdStays() && this.#identity?.field === null,
+      messageId: this.#root?.identity.id ?? '',
+      addedMessageId: this.#root?.addsId === true,
       uri: this.#answer?.uri ?? null,
-      layoutDeviations: this.#deviations,
-      sizes: this.#ledger.sizes(),
+      layoutDeviations: this.#sealing?.deviations ?? 0,
+      sizes: this.#sealing?.sizes ?? new SizesLedger().sizes(),
     }
   }
 
   get wants(): boolean {
-    if (this.#phase === 'header') return true
-    if (this.#phase === 'gather') return !this.#large || this.#answer !== null
-    return this.#heldOctets < MAX_HELD_OCTETS
+    if (this.#sealing !== null) return this.#sealing.heldOctets < MAX_HELD_OCTETS
+    return this.#root === null || !this.#isLong
   }
 
-  get #large(): boolean {
+  /** More than is gathered. */
+  get #isLong(): boolean {
     return this.#pushedOctets > this.#options.settings.maxbufOctets
-  }
-
-  get #heldOctets(): number {
-    let octets = this.#output.heldOctets
-    for (const body of this.#bodies) octets += body.heldOctets
-    return octets
   }
 
   push(bytes: Buffer): TransformAction[] {
@@ -170,269 +102,48 @@ export class Sealer implements Transform {
   }
 
   #step(): TransformAction[] {
-    if (this.#phase === 'header') this.#readRoot()
-    if (this.#phase === 'gather' && this.#answer !== null && (this.#ended || this.#large)) this.#start()
-    if (this.#phase === 'run') this.#run()
-    if (this.#phase === 'finishing') this.#finish()
-    for (const bytes of this.#output.take()) this.#asking.push({ do: 'write', bytes })
-    if (this.#phase === 'finishing' && this.#bodies.size === 0 && this.#output.isEmpty) {
-      this.#phase = 'done'
-      this.#asking.push({ do: 'done' })
+    if (this.#root === null) this.#readRoot()
+    if (this.#sealing === null && this.#answer !== null && (this.#ended || this.#isLong)) this.#start()
+    if (this.#sealing !== null && !this.#done) {
+      for (const bytes of this.#sealing.run()) this.#asking.push({ do: 'write', bytes })
+      this.#done = this.#sealing.isDone
+      if (this.#done) this.#asking.push({ do: 'done' })
     }
     return this.#asking.takeActions()
   }
 
-  // ── the root's header, and the key ──
-
+  /** Reads the root's header block, and asks for the key. */
   #readRoot(): void {
     const event = this.#reader.next()
     if (event === null) return
     if (event.on !== 'headers') throw new Error('a message begins with its headers')
-    this.#rootBlock = event.block
-    this.#rootOctets = event.block.bytes.length
-    const { random, idBase } = this.#options
-    this.#identity = identify(event.block, () => random(16).toString('hex') + idBase)
-    this.#phase = 'gather'
-    const recipients = event.block.fields.filter((f) => f.name === 'to' || f.name === 'cc' || f.name === 'bcc')
-    this.#asking.ask(
-      'seal-key',
-      { messageId: this.#identity.id, headerRecipients: mailboxes(recipients) },
-      (answer) => {
-        this.#answer = answer
-      },
-    )
+    const { block } = event
+    const { random, idBase, addedIdStays } = this.#options
+    const identity = identify(block, () => random(ID_OCTETS).toString('hex') + idBase)
+    // A message that had one, though a useless one, gets that one back and no other.
+    const had = identity.wrapped || block.fields.some((field) => field.name === 'message-id')
+    this.#root = { block, identity, addsId: addedIdStays && !had }
+    const recipients = block.fields.filter(({ name }) => name === 'to' || name === 'cc' || name === 'bcc')
+    const ask = { messageId: identity.id, headerRecipients: mailboxes(recipients) }
+    this.#asking.ask('seal-key', ask, (answer) => {
+      this.#answer = answer
+    })
   }
 
   #start(): void {
-    const { settings, random } = this.#options
-    const answer = this.#answer!
-    this.#key = { keyAndSeed: keyAndIv(answer.key), random }
-    this.#banners = bannerParts(settings.banners, settings.viewerUrl, this.#identity!.id)
-    this.#phase = 'run'
-    this.#enterPart(this.#rootBlock!, 'root')
-    this.#rootBlock = null
-  }
-
-  #addedIdStays(): boolean {
-    // A message that had one, though a useless one, gets that one back and no other.
-    const had = this.#identity?.wrapped === true || this.#hadMessageId
-    return this.#options.addedIdStays && !had
-  }
-
-  // ── events ──
-
-  #run(): void {
-    for (;;) {
-      const event = this.#reader.next()
-      if (event === null) return
-      if (event.on === 'finished') {
-        this.#phase = 'finishing'
-        return
-      }
-      this.#event(event)
-    }
-  }
-
-  #event(event: Exclude<MimeEvent, { on: 'finished' }>): void {
-    if (event.on !== 'end' && event.on !== 'delimiter') this.#justEnded = []
-    if (event.on !== 'end') this.#noPart = event.on === 'no-part' ? event : null
-    switch (event.on) {
-      case 'headers': {
-        const top = this.#containers.at(-1)
-        if (top === undefined) throw new Error('only the root stands alone')
-        const { bytes } = event.block
-        this.#ledger.countOpened(bytes.length, countLines(bytes))
-        const inside = top.alternative ? 'alternative' : 'other'
-        this.#enterPart(event.block, top.kind === 'message' ? 'msg' : childEncapsulation(top.encapsulation, inside))
-        break
-      }
-      case 'body':
-        this.#leaf!.push(event.bytes)
-        break
-      case 'text':
-        this.#ledger.countOpened(event.bytes.length, countLines(event.bytes))
-        this.#write(event.bytes)
-        break
-      case 'delimiter':
-        this.#delimiter(event)
-        break
-      case 'no-part':
-        this.#ledger.add('leaf')
-        break
-      case 'end':
-        this.#end(event.part)
-        break
-    }
-  }
-
-  #write(bytes: Buffer): void {
-    this.#ledger.countSealed(bytes.length)
-    this.#output.write(bytes)
-  }
-
-  #enterPart(block: HeaderBlock, encapsulation: Encapsulation): void {
-    const judged = judge(block, {
-      depth: this.#reader.depth,
-      containers: this.#containerCount,
-      clashes: (boundary) => this.#reader.clashes(boundary) || this.#banners.some((b) => b.includes(`\n--${boundary}`)),
-    })
-    const inject = judged.kind !== 'multipart' && takesBanners(encapsulation) && !this.#bannerAdded
-    const injected = inject
-      ? INJECTED_BOUNDARY_PREFIX + this.#options.random(INJECTED_BOUNDARY_OCTETS).toString('hex')
-      : null
-    if (inject) this.#bannerAdded = true
-    const isRoot = encapsulation === 'root'
-    if (isRoot) this.#hadMessageId = block.fields.some((field) => field.name === 'message-id')
-    const { settings } = this.#options
-    const root = isRoot
-      ? {
-          id: this.#identity!,
-          addedIdStays: this.#addedIdStays(),
-          subject: settings.subject,
-          xchg: this.#answer!.xchg,
-          verify: this.#answer!.verify,
-        }
-      : null
-    const draft = (hideEncoding: boolean) =>
-      draftHeaders(block, { encapsulation, judged, injected, root, hideEncoding }, this.#key!)
-    if (isRoot) this.#ledger.start()
-    if (judged.kind === 'leaf') {
-      this.#reader.enter({ kind: 'leaf' })
-      this.#leafInjected = injected
-      this.#leaf = this.#startLeaf(judged, (about, hideEncoding) => this.#writeHeaders(draft(hideEncoding), about))
-      return
-    }
-    this.#containerCount++
-    this.#writeHeaders(draft(false), {})
-    if (judged.kind === 'message') {
-      const entry = this.#ledger.add('message')
-      this.#ledger.enter(entry)
-      this.#containers.push({ encapsulation, kind: 'message', alternative: false, injected, entry })
-      this.#reader.enter({ kind: 'message' })
-    } else {
-      const { boundary, alternative } = judged
-      this.#containers.push({ encapsulation, kind: 'multipart', alternative, injected: null, entry: null })
-      this.#reader.enter({ kind: 'multipart', boundary })
-    }
-  }
-
-  #startLeaf(judged: Extract<Judged, { kind: 'leaf' }>, begin: SealLeafParts['begin']): SealLeaf {
-    const { settings, random } = this.#options
-    const leaf = new SealLeaf({
-      encoding: judged.encoding,
-      composite: judged.composite,
-      maxExamineOctets: Math.min(settings.maxbufOctets, MAX_EXAMINE_OCTETS),
-      key: this.#answer!.key,
-      random,
-      ledger: this.#ledger,
-      output: this.#output,
+    const { block, identity, addsId } = this.#root!
+    this.#sealing = new Sealing({
+      options: this.#options,
+      reader: this.#reader,
+      root: block,
+      identity,
+      addedIdStays: addsId,
+      answer: this.#answer!,
+      isGathered: !this.#isLong,
       askBatch: (job, answered) => this.#asking.ask('batch', job, answered),
-      begin,
-      done: () => {
-        this.#bodies.delete(leaf)
-        if (leaf.deviates) this.#deviations++
-      },
     })
-    this.#bodies.add(leaf)
-    return leaf
-  }
-
-  /** Writes a part's headers; the root's of a gathered message waits for the sizes. */
-  #writeHeaders(draft: HeaderDraft, about: AboutBody): void {
-    const start = injectedStart(draft)
-    if (draft.plan.root === null) this.#write(finishHeaders(draft, about, this.#key!))
-    else if (this.#large) {
-      const sizes = this.#sizesBeforehand(draft, start)
-      this.#output.write(finishHeaders(draft, { ...about, sizes, padded: this.#options.padded === true }, this.#key!))
-    } else this.#rootWaits = { slot: this.#output.reserve(), draft, about }
-    if (start !== null) this.#write(start)
-  }
-
-  /** Of a message that is not gathered: what its total tells (message-format.md §6). */
-  #sizesBeforehand({ plan }: HeaderDraft, start: Buffer | null): SealedSizes | null {
-    if (this.#options.totalOctets === null) return null
-    const octets = this.#options.totalOctets - this.#rootOctets
-    const { judged, injected, hideEncoding } = plan
-    const isIdentity = judged.kind === 'leaf' && (hideEncoding || !isCoded(judged.encoding))
-    if (!isIdentity) return { body: { octets, lines: null, sealedOctets: null }, parts: null }
-    const leafOctets = sealedBodyOctets(octets)
-    const around = (start?.length ?? 0) + (injected === null ? 0 : this.#injectedEnd(injected, false).length)
-    return {
-      body: { octets, lines: null, sealedOctets: around + leafOctets },
-      parts: [{ kind: 'leaf', octets, lines: null, sealedOctets: leafOctets }],
-    }
-  }
-
-  #delimiter(event: Extract<MimeEvent, { on: 'delimiter' }>): void {
-    const top = this.#containers.at(-1)!
-    const { eol, line, close } = event
-    this.#ledger.countOpened(eol.length + line.length, eol === '' ? 0 : 1)
-    if (eol === '') for (const entry of this.#justEnded) entry.sealedOctets -= CRLF.length
-    this.#justEnded = []
-    if (close && top.alternative && takesBanners(top.encapsulation)) {
-      this.#bannerAdded = true
-      const first = Buffer.concat([Buffer.from(eol, 'latin1'), line.subarray(0, line.length - 2), CRLF])
-      this.#write(this.#bannersBehind(first))
-      this.#write(Buffer.concat([this.#banners.length > 0 ? CRLF : Buffer.from(eol, 'latin1'), line]))
-      return
-    }
-    this.#write(Buffer.concat([Buffer.from(eol, 'latin1'), line]))
-  }
-
-  /** @param first the delimiter in front of the first banner, with the line end before it if it has one */
-  #bannersBehind(first: Buffer): Buffer {
-    const next = Buffer.concat([CRLF, first.subarray(first.indexOf('--'))])
-    return Buffer.concat(this.#banners.flatMap((banner, i) => [i === 0 ? first : next, banner]))
-  }
-
-  #end(part: 'leaf' | 'multipart' | 'message'): void {
-    if (part === 'leaf') {
-      const leaf = this.#leaf!
-      this.#leaf = null
-      leaf.end(this.#reader.delimiterIsBare)
-      if (this.#leafInjected === null) this.#justEnded.push(leaf.entry)
-      else this.#closeInjected(this.#leafInjected)
-      return
-    }
-    const container = this.#containers.pop()!
-    if (part === 'multipart') return
-    this.#ledger.leave()
-    if (container.injected !== null) {
-      this.#closeInjected(container.injected)
-      this.#justEnded = []
-    } else if (this.#justEnded.length > 0) this.#justEnded.push(container.entry!)
-  }
-
-  /**
-   * Where no part begins, there is no line end to give to the delimiter: it would be read as a part's blank line. And a
-   * delimiter at the very end of the input gets one here that opening has to cut off.
-   */
-  #closeInjected(boundary: string): void {
-    const atLineStart = this.#noPart?.lineEnded === true
-    if (this.#noPart?.lineEnded === false) this.#endsOpen = true
-    this.#write(this.#injectedEnd(boundary, atLineStart))
-  }
-
-  #injectedEnd(boundary: string, atLineStart: boolean): Buffer {
-    const delimiter = Buffer.from(`${atLineStart ? '' : '\r\n'}--${boundary}\r\n`, 'latin1')
-    const lineEnd = this.#banners.length === 0 && atLineStart ? '' : '\r\n'
-    return Buffer.concat([this.#bannersBehind(delimiter), Buffer.from(`${lineEnd}--${boundary}--\r\n`, 'latin1')])
-  }
-
-  /** The root's header comes last where it waited. */
-  #finish(): void {
-    if (this.#rootWritten || this.#bodies.size > 0) return
-    this.#rootWritten = true
-    if (this.#rootWaits === null) {
-      if (this.#endsOpen) this.#deviations++
-      return
-    }
-    const { slot, draft, about } = this.#rootWaits
-    const rest = { sizes: this.#ledger.sizes(), padded: this.#endsOpen || this.#options.padded === true }
-    slot.write(finishHeaders(draft, { ...about, ...rest }, this.#key!))
-    slot.close()
-    this.#rootWaits = null
   }
 }
 
-const CRLF = Buffer.from('\r\n', 'latin1')
+/** Random octets of a made message id. */
+const ID_OCTETS = 16

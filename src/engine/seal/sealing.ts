@@ -1,0 +1,338 @@
+/**
+ * A message whose key is there, being sealed: the reader's events become output (message-format.md §4). Headers are
+ * sealed here, leaves' bodies go through batches, structure passes in plain; banners and the injected container are put
+ * around what takes them. The root's header of a gathered message is written last, when its sizes are known.
+ */
+import type { HeaderBlock } from '../mime/header-block.ts'
+import { countLines } from '../mime/lines.ts'
+import type { MimeEvent, MimeReader } from '../mime/reader.ts'
+import type { MailSettings } from '../settings.ts'
+import { bannerParts } from './banner.ts'
+import { keyAndIv } from './ciphers.ts'
+import type { SealedSizes } from './exactness.ts'
+import {
+  childEncapsulation,
+  type Encapsulation,
+  INJECTED_BOUNDARY_OCTETS,
+  INJECTED_BOUNDARY_PREFIX,
+  takesBanners,
+} from './format.ts'
+import { type Judged, judge } from './judge.ts'
+import { sealedBodyOctets } from './long-base64.ts'
+import type { SealKeyAnswer } from './message-key.ts'
+import { OrderedOutput, type OutputSlot } from './ordered-output.ts'
+import {
+  type AboutBody,
+  draftHeaders,
+  finishHeaders,
+  type HeaderDraft,
+  injectedStart,
+  type MessageIdentity,
+  type SealingKey,
+} from './seal-headers.ts'
+import { isCoded, SealLeaf, type SealLeafParts } from './seal-leaf.ts'
+import { type LedgerEntry, SizesLedger } from './sizes-ledger.ts'
+
+export interface SealingOptions {
+  /** Cryptographic random octets. */
+  readonly random: (octets: number) => Buffer
+  readonly settings: Pick<MailSettings, 'subject' | 'banners' | 'viewerUrl' | 'maxbufOctets'>
+  /** Octets of the whole message where they are known before (APPEND's literal). */
+  readonly totalOctets: number | null
+  /**
+   * The holder fills the sealed message up with blank lines, to a length that it had to announce (imap.md §3): opening
+   * cuts them off. Needs `totalOctets`.
+   */
+  readonly padded?: boolean
+}
+
+export interface SealingParts {
+  readonly options: SealingOptions
+  readonly reader: MimeReader
+  readonly root: HeaderBlock
+  readonly identity: MessageIdentity
+  /** An id that was made is not taken away on opening. */
+  readonly addedIdStays: boolean
+  readonly answer: SealKeyAnswer
+  /** The whole message is there: its root's header waits for the sizes. */
+  readonly isGathered: boolean
+  readonly askBatch: SealLeafParts['askBatch']
+}
+
+/** A multipart or nested message that the current part is in. */
+interface Container {
+  readonly encapsulation: Encapsulation
+  readonly kind: 'multipart' | 'message'
+  readonly alternative: boolean
+  /** Of the container injected around this message. */
+  readonly injected: string | null
+  readonly entry: LedgerEntry | null
+}
+
+/** A leaf above this is not examined whole, however large the buffer limit: the patch of it has to fit a header. */
+const MAX_EXAMINE_OCTETS = 4 << 20
+
+export class Sealing {
+  readonly #parts: SealingParts
+  readonly #reader: MimeReader
+  readonly #key: SealingKey
+  readonly #banners: readonly Buffer[]
+  readonly #output = new OrderedOutput()
+  readonly #ledger = new SizesLedger()
+  readonly #containers: Container[] = []
+  #bannerAdded = false
+  #containerCount = 0
+  #leaf: SealLeaf | null = null
+  /** The root's header, while it waits for the sizes. */
+  #rootWaits: { readonly slot: OutputSlot; readonly draft: HeaderDraft; readonly about: AboutBody } | null = null
+  #finished = false
+  #deviations = 0
+  /** Leaves whose output is not complete. */
+  readonly #bodies = new Set<SealLeaf>()
+  #leafInjected: string | null = null
+  /** What was read last is a delimiter, or the headers of a nested message, and no part behind it. */
+  #noPart: Extract<MimeEvent, { on: 'no-part' }> | null = null
+  /** The message ends with a line end that is none of its own. */
+  #endsOpen = false
+  /** Sealed parts that end with a line end which a delimiter without one of its own would take. */
+  #justEnded: LedgerEntry[] = []
+
+  constructor(parts: SealingParts) {
+    this.#parts = parts
+    this.#reader = parts.reader
+    const { settings, random } = parts.options
+    this.#key = { keyAndSeed: keyAndIv(parts.answer.key), random }
+    this.#banners = bannerParts(settings.banners, settings.viewerUrl, parts.identity.id)
+    this.#enterPart(parts.root, 'root')
+  }
+
+  get deviations(): number {
+    return this.#deviations
+  }
+
+  /** Of what was read so far. */
+  get sizes(): SealedSizes {
+    return this.#ledger.sizes()
+  }
+
+  /** Octets that wait, for threads or for the sizes. */
+  get heldOctets(): number {
+    let octets = this.#output.heldOctets
+    for (const body of this.#bodies) octets += body.heldOctets
+    return octets
+  }
+
+  /** The input was read to its end, and all of the output was given. */
+  get isDone(): boolean {
+    return this.#finished && this.#bodies.size === 0 && this.#output.isEmpty
+  }
+
+  /** Reads what there is. @returns what may leave, in order */
+  run(): Buffer[] {
+    while (!this.#finished) {
+      const event = this.#reader.next()
+      if (event === null) break
+      if (event.on === 'finished') this.#finished = true
+      else this.#event(event)
+    }
+    if (this.#finished && this.#bodies.size === 0) this.#finish()
+    return this.#output.take()
+  }
+
+  #event(event: Exclude<MimeEvent, { on: 'finished' }>): void {
+    if (event.on !== 'end' && event.on !== 'delimiter') this.#justEnded = []
+    if (event.on !== 'end') this.#noPart = event.on === 'no-part' ? event : null
+    switch (event.on) {
+      case 'headers': {
+        const top = this.#containers.at(-1)
+        if (top === undefined) throw new Error('only the root stands alone')
+        const { bytes } = event.block
+        this.#ledger.countOpened(bytes.length, countLines(bytes))
+        const inside = top.alternative ? 'alternative' : 'other'
+        this.#enterPart(event.block, top.kind === 'message' ? 'msg' : childEncapsulation(top.encapsulation, inside))
+        break
+      }
+      case 'body':
+        this.#leaf!.push(event.bytes)
+        break
+      case 'text':
+        this.#ledger.countOpened(event.bytes.length, countLines(event.bytes))
+        this.#write(event.bytes)
+        break
+      case 'delimiter':
+        this.#delimiter(event)
+        break
+      case 'no-part':
+        this.#ledger.add('leaf')
+        break
+      case 'end':
+        this.#end(event.part)
+        break
+    }
+  }
+
+  #write(bytes: Buffer): void {
+    this.#ledger.countSealed(bytes.length)
+    this.#output.write(bytes)
+  }
+
+  #enterPart(block: HeaderBlock, encapsulation: Encapsulation): void {
+    const judged = judge(block, {
+      depth: this.#reader.depth,
+      containers: this.#containerCount,
+      clashes: (boundary) => this.#reader.clashes(boundary) || this.#banners.some((b) => b.includes(`\n--${boundary}`)),
+    })
+    const inject = judged.kind !== 'multipart' && takesBanners(encapsulation) && !this.#bannerAdded
+    const injected = inject
+      ? INJECTED_BOUNDARY_PREFIX + this.#parts.options.random(INJECTED_BOUNDARY_OCTETS).toString('hex')
+      : null
+    if (inject) this.#bannerAdded = true
+    const isRoot = encapsulation === 'root'
+    const { identity: id, addedIdStays, answer, options } = this.#parts
+    const { subject } = options.settings
+    const root = isRoot ? { id, addedIdStays, subject, xchg: answer.xchg, verify: answer.verify } : null
+    const draft = (hideEncoding: boolean) =>
+      draftHeaders(block, { encapsulation, judged, injected, root, hideEncoding }, this.#key)
+    if (isRoot) this.#ledger.start()
+    if (judged.kind === 'leaf') {
+      this.#reader.enter({ kind: 'leaf' })
+      this.#leafInjected = injected
+      this.#leaf = this.#startLeaf(judged, (about, hideEncoding) => this.#writeHeaders(draft(hideEncoding), about))
+      return
+    }
+    this.#containerCount++
+    this.#writeHeaders(draft(false), {})
+    if (judged.kind === 'message') {
+      const entry = this.#ledger.add('message')
+      this.#ledger.enter(entry)
+      this.#containers.push({ encapsulation, kind: 'message', alternative: false, injected, entry })
+      this.#reader.enter({ kind: 'message' })
+    } else {
+      const { boundary, alternative } = judged
+      this.#containers.push({ encapsulation, kind: 'multipart', alternative, injected: null, entry: null })
+      this.#reader.enter({ kind: 'multipart', boundary })
+    }
+  }
+
+  #startLeaf(judged: Extract<Judged, { kind: 'leaf' }>, begin: SealLeafParts['begin']): SealLeaf {
+    const { settings, random } = this.#parts.options
+    const leaf = new SealLeaf({
+      encoding: judged.encoding,
+      composite: judged.composite,
+      maxExamineOctets: Math.min(settings.maxbufOctets, MAX_EXAMINE_OCTETS),
+      key: this.#parts.answer.key,
+      random,
+      ledger: this.#ledger,
+      output: this.#output,
+      askBatch: this.#parts.askBatch,
+      begin,
+      done: () => {
+        this.#bodies.delete(leaf)
+        if (leaf.deviates) this.#deviations++
+      },
+    })
+    this.#bodies.add(leaf)
+    return leaf
+  }
+
+  /** Writes a part's headers; the root's of a gathered message waits for the sizes. */
+  #writeHeaders(draft: HeaderDraft, about: AboutBody): void {
+    const start = injectedStart(draft)
+    if (draft.plan.root === null) this.#write(finishHeaders(draft, about, this.#key))
+    else if (!this.#parts.isGathered) {
+      const sizes = this.#sizesBeforehand(draft, start)
+      this.#output.write(
+        finishHeaders(draft, { ...about, sizes, padded: this.#parts.options.padded === true }, this.#key),
+      )
+    } else this.#rootWaits = { slot: this.#output.reserve(), draft, about }
+    if (start !== null) this.#write(start)
+  }
+
+  /** Of a message that is not gathered: what its total tells (message-format.md §6). */
+  #sizesBeforehand({ plan }: HeaderDraft, start: Buffer | null): SealedSizes | null {
+    if (this.#parts.options.totalOctets === null) return null
+    const octets = this.#parts.options.totalOctets - this.#parts.root.bytes.length
+    const { judged, injected, hideEncoding } = plan
+    const isIdentity = judged.kind === 'leaf' && (hideEncoding || !isCoded(judged.encoding))
+    if (!isIdentity) return { body: { octets, lines: null, sealedOctets: null }, parts: null }
+    const leafOctets = sealedBodyOctets(octets)
+    const around = (start?.length ?? 0) + (injected === null ? 0 : this.#injectedEnd(injected, false).length)
+    return {
+      body: { octets, lines: null, sealedOctets: around + leafOctets },
+      parts: [{ kind: 'leaf', octets, lines: null, sealedOctets: leafOctets }],
+    }
+  }
+
+  #delimiter(event: Extract<MimeEvent, { on: 'delimiter' }>): void {
+    const top = this.#containers.at(-1)!
+    const { eol, line, close } = event
+    this.#ledger.countOpened(eol.length + line.length, eol === '' ? 0 : 1)
+    if (eol === '') for (const entry of this.#justEnded) entry.sealedOctets -= CRLF.length
+    this.#justEnded = []
+    if (close && top.alternative && takesBanners(top.encapsulation)) {
+      this.#bannerAdded = true
+      const first = Buffer.concat([Buffer.from(eol, 'latin1'), line.subarray(0, line.length - 2), CRLF])
+      this.#write(this.#bannersBehind(first))
+      this.#write(Buffer.concat([this.#banners.length > 0 ? CRLF : Buffer.from(eol, 'latin1'), line]))
+      return
+    }
+    this.#write(Buffer.concat([Buffer.from(eol, 'latin1'), line]))
+  }
+
+  /** @param first the delimiter in front of the first banner, with the line end before it if it has one */
+  #bannersBehind(first: Buffer): Buffer {
+    const next = Buffer.concat([CRLF, first.subarray(first.indexOf('--'))])
+    return Buffer.concat(this.#banners.flatMap((banner, i) => [i === 0 ? first : next, banner]))
+  }
+
+  #end(part: 'leaf' | 'multipart' | 'message'): void {
+    if (part === 'leaf') {
+      const leaf = this.#leaf!
+      this.#leaf = null
+      leaf.end(this.#reader.delimiterIsBare)
+      if (this.#leafInjected === null) this.#justEnded.push(leaf.entry)
+      else this.#closeInjected(this.#leafInjected)
+      return
+    }
+    const container = this.#containers.pop()!
+    if (part === 'multipart') return
+    this.#ledger.leave()
+    if (container.injected !== null) {
+      this.#closeInjected(container.injected)
+      this.#justEnded = []
+    } else if (this.#justEnded.length > 0) this.#justEnded.push(container.entry!)
+  }
+
+  /**
+   * Where no part begins, there is no line end to give to the delimiter: it would be read as a part's blank line. And a
+   * delimiter at the very end of the input gets one here that opening has to cut off.
+   */
+  #closeInjected(boundary: string): void {
+    const atLineStart = this.#noPart?.lineEnded === true
+    if (this.#noPart?.lineEnded === false) this.#endsOpen = true
+    this.#write(this.#injectedEnd(boundary, atLineStart))
+  }
+
+  #injectedEnd(boundary: string, atLineStart: boolean): Buffer {
+    const delimiter = Buffer.from(`${atLineStart ? '' : '\r\n'}--${boundary}\r\n`, 'latin1')
+    const lineEnd = this.#banners.length === 0 && atLineStart ? '' : '\r\n'
+    return Buffer.concat([this.#bannersBehind(delimiter), Buffer.from(`${lineEnd}--${boundary}--\r\n`, 'latin1')])
+  }
+
+  /** The root's header comes last where it waited. */
+  #finish(): void {
+    if (this.#rootWaits === null) {
+      // Too late to say that the last line end has to go.
+      if (this.#endsOpen && !this.#parts.isGathered) this.#deviations++
+      this.#endsOpen = false
+      return
+    }
+    const { slot, draft, about } = this.#rootWaits
+    const rest = { sizes: this.#ledger.sizes(), padded: this.#endsOpen || this.#parts.options.padded === true }
+    slot.write(finishHeaders(draft, { ...about, ...rest }, this.#key))
+    slot.close()
+    this.#rootWaits = null
+  }
+}
+
+const CRLF = Buffer.from('\r\n', 'latin1')

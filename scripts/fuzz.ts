@@ -8,9 +8,10 @@ import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { diceOf } from '../test/engine/seal/generate.ts'
 import { MAIL_TARGETS } from './fuzz/mail.ts'
+import { SMTP_TARGETS } from './fuzz/smtp.ts'
 import type { FuzzTarget } from './fuzz/target.ts'
 
-const TARGETS: readonly FuzzTarget[] = [...MAIL_TARGETS]
+const TARGETS: readonly FuzzTarget[] = [...MAIL_TARGETS, ...SMTP_TARGETS]
 
 interface Failure {
   readonly target: string

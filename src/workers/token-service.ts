@@ -49,11 +49,15 @@ async function savePassword(
 ): Promise<void> {
   const item = await session.item(uri)
   const profile = JSON.parse(item.value.expose().toString('utf8')) as Record<string, unknown>
+  let isChanged = false
   for (const name of ['imap', 'smtp']) {
     const server = profile[name] as Record<string, unknown> | null | undefined
     // Another value: the user has changed it meanwhile.
-    if (server?.password === old.expose()) server.password = password.expose()
+    if (server?.password !== old.expose()) continue
+    server.password = password.expose()
+    isChanged = true
   }
+  if (!isChanged) return
   const value = new Secret(Buffer.from(JSON.stringify(profile)))
   await session.putItem(uri, { type: item.type, meta: item.meta, value })
 }

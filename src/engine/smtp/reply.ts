@@ -43,7 +43,8 @@ export class ReplyFramer {
       const code = Number(form[1])
       if (this.#texts.length > 0 && code !== this.#code) throw unexpected('codes differ within a reply')
       this.#code = code
-      this.#texts.push(form[3] ?? '')
+      // A bare CR would be a line end, and so a reply of its own, for some clients.
+      this.#texts.push((form[3] ?? '').replace(/[\x00-\x08\x0b-\x1f\x7f]/g, ' '))
       if (form[2] === '-') continue
       const reply = { code, lines: this.#texts }
       this.#texts = []

@@ -167,6 +167,11 @@ test('what is no reply ends the connection', () => {
   assert.throws(() => replies([Buffer.alloc(300 * 1024, 0x32)]), { code: 'UPSTREAM_UNEXPECTED' })
 })
 
+test('control characters in a reply do not reach the client: a bare CR could be a second reply', () => {
+  const [reply] = replies([Buffer.from('550 no\r250 yes\0\x1b[2J\tx\r\n')])
+  assert.equal(printReply(reply!).toString(), '550 no 250 yes  [2J\tx\r\n')
+})
+
 test('any octets: replies or a GatewayError', () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 64 }), (octets) => {

@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
+import { sql } from 'kysely'
+import { insertKey, keysByIds, lockKey } from '../../../src/ves/repository/store/keys.ts'
 import { openPostgresStore } from '../../../src/ves/repository/store/postgres.ts'
+import type { Db } from '../../../src/ves/repository/store/schema.ts'
+import type { Store } from '../../../src/ves/repository/store/store.ts'
 import { type LabPostgres, startPostgres } from '../../lab/postgres.ts'
 import { contract } from './contract.ts'
 import { Harness } from './harness.ts'
@@ -32,6 +36,64 @@ test('PostgreSQL: the repository outlives a crash of the database: failures mean
   const afterwards = []
   for (let n = 0; n < 20; n++) afterwards.push((await read()).status)
   assert.equal(afterwards.at(-1), 200)
+  await h.close()
+})
+
+/**
+ * Runs `first` up to its end but for the commit, starts `second` beside it, and lets `first` commit once `second` waits
+ * for it (or did not need to).
+ * @returns who was done in which order
+ */
+async function inTurn(
+  store: Store,
+  first: (db: Db) => Promise<unknown>,
+  second: (db: Db) => Promise<unknown>,
+): Promise<string[]> {
+  const order: string[] = []
+  const gate = Promise.withResolvers<void>()
+  const holding = Promise.withResolvers<void>()
+  const one = store.transaction(async (db) => {
+    await first(db)
+    holding.resolve()
+    await gate.promise
+    order.push('first')
+  })
+  await holding.promise
+  let done = false
+  const two = store
+    .transaction(async (db) => {
+      await second(db)
+      order.push('second')
+    })
+    .finally(() => {
+      done = true
+    })
+  while (!done) {
+    const { rows } = await store.transaction((db) =>
+      sql`select 1 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()`.execute(db),
+    )
+    if (rows.length > 0) break
+  }
+  gate.resolve()
+  await Promise.all([one, two])
+  return order
+}
+
+test('PostgreSQL: a key is not taken away while it gets an entry, nor the other way round', async () => {
+  const store = await openPostgresStore({ url: await (await lab()).database() })
+  const h = new Harness(store)
+  const { vault, userId } = await h.account('alice@lab.test')
+  const use = (db: Db) => keysByIds(db, [vault.id], 'postgresql')
+  const take = (db: Db) => lockKey(db, 'postgresql', vault.id)
+  assert.deepEqual(await inTurn(store, use, take), ['first', 'second'])
+  assert.deepEqual(await inTurn(store, take, use), ['first', 'second'])
+  // Two that use it do not wait for each other.
+  assert.deepEqual(await inTurn(store, use, use), ['second', 'first'])
+  // A temp key and its owner's own first key: one after the other, so that one of them sees the other.
+  const { publicKey } = vault
+  const key = { algo: 'ECDH', publicKey, privateKey: 'x', userId, creatorId: userId, appUrl: null } as const
+  const make = (type: 'temp' | 'shadow') => (db: Db) => insertKey(db, 'postgresql', { ...key, type }, 0)
+  assert.deepEqual(await inTurn(store, make('temp'), make('shadow')), ['first', 'second'])
   await h.close()
 })
 

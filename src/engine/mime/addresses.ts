@@ -31,7 +31,11 @@ function readList(value: string): Mailbox[] {
   let words = ''
   let angle: string | null = null
   const flush = () => {
-    const address = (angle ?? words).replace(/\s*([@.:])\s*/g, '$1').trim().toLowerCase()
+    const address = (angle ?? words)
+      .replace(/\s+/g, ' ')
+      .replace(/ ?([@.:]) ?/g, '$1')
+      .trim()
+      .toLowerCase()
     // An obsolete route, `@a,@b:user@c`, ends at its colon.
     const plain = address.startsWith('@') ? address.slice(address.lastIndexOf(':') + 1) : address
     const name = angle === null ? '' : decodeWords(words.trim())

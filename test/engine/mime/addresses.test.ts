@@ -23,6 +23,12 @@ test('addresses and names', () => {
   assert.deepEqual(of(' Ünï <a@b>'), ['Ünï <a@b>'])
 })
 
+test('a megabyte of white space, quotes or brackets takes no longer than a megabyte of names', () => {
+  for (const part of [' ', '"', '<', '(', '@', ':', '=?a?q?b?= ', '\\']) {
+    assert.deepEqual(of(` x${part.repeat(1_000_000 / part.length)}y@`), [])
+  }
+})
+
 test('any value gives addresses or none', () => {
   fc.assert(
     fc.property(fc.string({ unit: fc.constantFrom(...'a@b<>",;:()\\ =?q\r\n') }), (value) => {

@@ -42,6 +42,7 @@ const SETTINGS = z.strictObject({
   onboardingPerAddressPerDay: count,
   onboardingPerPeerPerHour: count,
   invite: z.boolean(),
+  invitesPerUserPerHour: count,
   minRecoveryDelaySeconds: z
     .number()
     .int()

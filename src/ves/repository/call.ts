@@ -53,6 +53,8 @@ export interface Call {
   readonly mailer: Mailer | null
   /** Mails that one peer may cause. */
   readonly mailPeers: RateLimit
+  /** Invitations that one sender may cause. */
+  readonly mailSenders: RateLimit
   readonly metrics: Metrics
   readonly views: Views
   readonly notes: AuditNote[]

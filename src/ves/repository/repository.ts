@@ -58,6 +58,7 @@ export class Repository {
   readonly #byAddress: RateLimit
   readonly #byUser: RateLimit
   readonly #mailPeers: RateLimit
+  readonly #mailSenders: RateLimit
   readonly metrics = new Metrics()
   readonly #attnAskedMs = new Map<number, number>()
 
@@ -71,6 +72,8 @@ export class Repository {
     this.#byUser = new RateLimit(settings.requestsPerSecondPerUser, settings.requestBurstPerUser)
     const perHour = settings.onboardingPerPeerPerHour
     this.#mailPeers = new RateLimit(perHour / 3600, perHour)
+    const invites = settings.invitesPerUserPerHour
+    this.#mailSenders = new RateLimit(invites / 3600, invites)
   }
 
   /** @param authorization the header of that name */
@@ -148,6 +151,7 @@ export class Repository {
       bearer: credentials.kind === 'bearer' ? credentials.token : null,
       mailer: this.#options.mailer ?? null,
       mailPeers: this.#mailPeers,
+      mailSenders: this.#mailSenders,
       metrics: this.metrics,
       views: VIEWS,
       nowMs,

@@ -27,6 +27,8 @@ export interface Settings {
   readonly onboardingPerPeerPerHour: number
   /** Do those without an account hear by mail that someone wrote to them? */
   readonly invite: boolean
+  /** One sender's: an account that was taken over is no mail cannon. */
+  readonly invitesPerUserPerHour: number
   readonly minRecoveryDelaySeconds: number
 }
 
@@ -49,5 +51,6 @@ export const DEFAULT_SETTINGS: Settings = {
   onboardingPerAddressPerDay: 3,
   onboardingPerPeerPerHour: 10,
   invite: true,
+  invitesPerUserPerHour: 60,
   minRecoveryDelaySeconds: 86_400,
 }

@@ -44,6 +44,7 @@ export async function inviteOwner(
   const { mailer, db, nowMs } = call
   if (mailer === null || !call.settings.invite || owner.account === 1) return
   if ((await countMails(db, owner.email, 'invite', nowMs - DAY_MS)) > 0) return
+  if (!call.mailSenders.take(sender, nowMs)) return
   await noteMail(db, { email: owner.email, kind: 'invite' }, nowMs)
   call.afterwards.push(() => mailer.invite(owner.email, sender))
 }

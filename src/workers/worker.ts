@@ -29,6 +29,7 @@ class Worker {
   #nextAsk = 1
   readonly #asks = new Map<number, (all: AllMetrics) => void>()
   #orphan = false
+  #isBroken = false
 
   constructor(session: SessionFactory | null) {
     this.#session = session
@@ -110,6 +111,10 @@ class Worker {
   }
 
   #take(id: number, listener: string, socket: Socket | undefined): void {
+    if (this.#isBroken) {
+      socket?.destroy()
+      return
+    }
     if (socket === undefined || this.#app === null) {
       socket?.destroy()
       this.#tell({ t: 'missing', id })
@@ -143,8 +148,13 @@ class Worker {
 
   /** A bug outside any session. State may be torn: a new worker takes over, what is open gets its goodbye. */
   #broken(error: unknown): void {
+    if (this.#isBroken) return
     const at = error instanceof Error ? (error.stack?.split('\n').slice(0, 3).join(' | ') ?? error.name) : String(error)
     this.#log?.write('error', 'worker broken', { at })
+    // The guard gives what we had not taken, and all that comes, to others.
+    this.#isBroken = true
+    this.#orphan = true
+    if (process.connected === true) process.disconnect?.()
     setTimeout(() => process.exit(INTERNAL_EXIT), FORCED_EXIT_MS).unref()
     if (this.#app === null) process.exit(INTERNAL_EXIT)
     this.#app.drain(true, false)

@@ -4,6 +4,7 @@
  */
 import type { HeaderField } from './header-fields.ts'
 import { type MediaType, type Parameter, parseMediaType, parseParameters } from './parameters.ts'
+import { NUL_REPLACEMENT } from './strings.ts'
 import { Words } from './words.ts'
 
 export interface ContentFields {
@@ -52,7 +53,7 @@ export function contentFieldsOf(fields: readonly HeaderField[]): ContentFields {
 
 /** A NUL is shown as U+FFFD. */
 function plain(value: string): string {
-  return value.replaceAll('\0', '\xef\xbf\xbd')
+  return value.replaceAll('\0', NUL_REPLACEMENT)
 }
 
 /** One token and nothing else; otherwise the field does not count. */

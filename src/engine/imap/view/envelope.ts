@@ -4,7 +4,7 @@
  */
 import { type Address, parseAddressList } from './addresses.ts'
 import type { HeaderField } from './header-fields.ts'
-import { printNstring, printText, printUnfolded } from './strings.ts'
+import { NUL_REPLACEMENT, printNstring, printText, printUnfolded } from './strings.ts'
 
 /** The ten fields in order, without parentheses; latin1, one character an octet. */
 export function printEnvelope(fields: readonly HeaderField[]): string {
@@ -27,7 +27,7 @@ export function printEnvelope(fields: readonly HeaderField[]): string {
 
 /** QUIRK: of a field that stands there twice the server takes the last (RFC 5322 §3.6 allows one). */
 function lastOf(fields: readonly HeaderField[], key: string): string | null {
-  return fields.findLast((field) => field.key === key)?.value ?? null
+  return fields.findLast((field) => field.key === key)?.value.replaceAll('\0', NUL_REPLACEMENT) ?? null
 }
 
 /** Address fields that stand there twice are joined. */

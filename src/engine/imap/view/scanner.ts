@@ -265,11 +265,9 @@ export class StructureScanner {
     const { kind, isMime, isDigest } = this.#meaning()
     part.headerOctets = Buffer.concat(this.#headerPieces)
     part.isMime = isMime
-    const full = this.#parts >= MAX_PARTS
     const contains = kind === 'leaf' || this.#mayContain()
     part.kind = contains ? kind : 'leaf'
     part.isDigest = isDigest && contains
-    if (full) this.#boundaries = []
     this.#headerPieces = []
     this.#lastLineEnd = 0
     this.#meant = false
@@ -285,6 +283,7 @@ export class StructureScanner {
     parent.children.push(part)
     this.#parts++
     this.#part = part
+    if (this.#parts >= MAX_PARTS) this.#boundaries = []
     this.#openLineEnd = false
     this.#where = 'header'
   }

@@ -3,6 +3,9 @@
  * Input and output are latin1 strings, one character an octet.
  */
 
+/** What the server shows for a NUL in header text: UTF-8 of U+FFFD, as latin1. */
+export const NUL_REPLACEMENT = '\xef\xbf\xbd'
+
 /** With more `"` and `\` than this the server prefers a literal. */
 const MAX_ESCAPES = 4
 

@@ -3,6 +3,7 @@
  * (RFC 5322 §3.2, §3.4, §4; RFC 2045 §5.1), read as leniently as Dovecot 2.3 reads them. Works on latin1 strings.
  * Every reader says how it ended: see {@link Outcome}. All are linear: none goes back.
  */
+import { NUL_REPLACEMENT } from './strings.ts'
 
 /** `more`: something follows; `end`: the value is used up; `bad`: does not fit the grammar, `at` is where it was seen. */
 export type Outcome = 'more' | 'end' | 'bad'
@@ -22,9 +23,6 @@ function buildClasses(): Uint8Array {
 
 export const isAtext = (code: number): boolean => CLASSES[code] !== 0 && !Number.isNaN(code)
 const isToken = (code: number): boolean => CLASSES[code] === 1
-
-/** What the server shows for a NUL inside words. UTF-8 of U+FFFD, as latin1. */
-const NUL_REPLACEMENT = '\xef\xbf\xbd'
 
 export class Words {
   readonly text: string

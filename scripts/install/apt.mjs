@@ -13,8 +13,9 @@ const PROGRAMS = {
   },
   postfix: { executables: ['postfix'], packages: ['postfix'], why: 'the mail provider of the sandbox: SMTP' },
   clients: {
-    executables: ['swaks', 'mbsync', 'curl', 'msmtp', 'openssl'],
-    packages: ['swaks', 'libnet-ssleay-perl', 'isync', 'curl', 'msmtp', 'openssl'],
+    // The last is how mbsync and Postfix log in.
+    executables: ['swaks', 'mbsync', 'curl', 'msmtp', 'openssl', 'gpg', '/usr/lib/x86_64-linux-gnu/sasl2/libplain.so'],
+    packages: ['swaks', 'libnet-ssleay-perl', 'isync', 'curl', 'msmtp', 'openssl', 'gnupg', 'libsasl2-modules'],
     why: 'mail clients that the tests send and read with',
   },
   postgresql: {
@@ -40,7 +41,7 @@ function isThere(executable) {
   return (executable.startsWith('/') ? [executable] : folders.map((folder) => `${folder}/${executable}`)).some(
     (path) => {
       try {
-        accessSync(path, constants.X_OK)
+        accessSync(path, path.endsWith('.so') ? constants.R_OK : constants.X_OK)
         return true
       } catch {
         return false

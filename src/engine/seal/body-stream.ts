@@ -10,6 +10,12 @@ const INLINE_OCTETS = 64 * 1024
 /** Octets of a piece that is asked for. */
 const PIECE_OCTETS = 512 * 1024
 
+/** Pushes below this are copied together, from so many waiting ones on. */
+const SMALL_OCTETS = 1024
+const MANY = 16
+const SMALL_ROOM_OCTETS = 16 * 1024
+const NO_ROOM = Buffer.allocUnsafeSlow(0)
+
 export interface BatchQuestions {
   /** The answer is brought to `answered`. */
   askBatch(job: BatchJob, answered: (result: BatchResult) => void): void
@@ -28,8 +34,11 @@ export class BodyStream {
   #state: BodyState
   #waiting: Buffer[] = []
   #waitingOctets = 0
+  /** Room for small pushes; the last of `#waiting` reaches from `start` to `used` while it lies there. */
+  #small = { buffer: NO_ROOM, start: 0, used: 0 }
   #asked = false
   #ended = false
+  #sinkEnded = false
   /** Memory of the last piece, for the next. */
   #spare: Uint8Array | null = null
 
@@ -47,9 +56,26 @@ export class BodyStream {
 
   /** The buffer is kept. */
   push(bytes: Buffer): void {
-    this.#waiting.push(bytes)
+    if (bytes.length < SMALL_OCTETS && this.#waiting.length >= MANY) this.#pushSmall(bytes)
+    else this.#waiting.push(bytes)
     this.#waitingOctets += bytes.length
     this.#go()
+  }
+
+  /** Copied together: half a million buffers of one octet each would be fifty megabytes. */
+  #pushSmall(bytes: Buffer): void {
+    const last = this.#waiting.at(-1)
+    const { buffer, used, start } = this.#small
+    if (last === undefined || last.buffer !== buffer.buffer || used + bytes.length > buffer.length) {
+      const fresh = Buffer.allocUnsafeSlow(SMALL_ROOM_OCTETS)
+      fresh.set(bytes)
+      this.#small = { buffer: fresh, start: 0, used: bytes.length }
+      this.#waiting.push(fresh.subarray(0, bytes.length))
+      return
+    }
+    buffer.set(bytes, used)
+    this.#small.used += bytes.length
+    this.#waiting[this.#waiting.length - 1] = buffer.subarray(start, used + bytes.length)
   }
 
   end(): void {
@@ -73,8 +99,6 @@ export class BodyStream {
     this.#waitingOctets = 0
     this.#put(runBatch({ kind: this.#kind, state: this.#state, input, last: true }), true)
   }
-
-  #sinkEnded = false
 
   #ask(input: Uint8Array, last: boolean): void {
     this.#asked = true
@@ -106,6 +130,7 @@ export class BodyStream {
       at += part
       if (part < bytes.length) {
         this.#waiting[used] = bytes.subarray(part)
+        if (bytes.buffer === this.#small.buffer.buffer) this.#small.start += part
         break
       }
       used++

@@ -2,12 +2,13 @@
  * Temp keys: they stand for someone who has no vault yet (key-repository.md §4). Made together with the item that is
  * shared with them; their VESkey is an item of type password, which lets the sender hand them on later.
  */
+import { GatewayError } from '../../base/errors.ts'
 import { Secret } from '../../base/secret.ts'
 import type { VaultKey } from '../../engine/seal/vault-key.ts'
 import { makeVeskey } from '../../engine/seal/vault-key-make.ts'
 import { type JsonObject, objectsAt } from './answer.ts'
 import { splitName, uniqueKeys } from './item-answer.ts'
-import { orNull } from './recipient-directory.ts'
+import { KEY_FIELDS, orNull } from './recipient-directory.ts'
 import type { VaultSession } from './vault-session.ts'
 import type { PlannedVault, VaultRef } from './ves-client.ts'
 
@@ -64,5 +65,13 @@ export async function tempVeskey(session: VaultSession, keyId: number): Promise<
 
 /** `.propagate/<sender>`: the key of someone who hands on temp keys for the sender. Missing or denied: skipped. */
 async function propagationKey(session: VaultSession): Promise<VaultRef | null> {
-  return session.client.recipients.vault({ domain: '.propagate', externalId: session.user.email.toLowerCase() })
+  const external = { domain: '.propagate', externalId: session.user.email.toLowerCase() }
+  const body = { externals: [external], creator: { id: session.user.id }, $op: 'fetch' }
+  try {
+    const found = await orNull(session.request({ path: `vaultKeys?fields=${KEY_FIELDS},externals`, body }))
+    return found === null ? null : await session.client.recipients.readVault(found.result, external)
+  } catch (error) {
+    if (error instanceof GatewayError && error.code === 'VES_DENIED') return null
+    throw error
+  }
 }

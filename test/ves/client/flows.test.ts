@@ -310,6 +310,19 @@ describe('someone without a vault', () => {
     }
   })
 
+  test('a propagation key that may not be seen is left out, and the mail goes on', async () => {
+    const from = await repository.session('denied-from@new.org')
+    const request = from.client.api.request.bind(from.client.api)
+    let denied = 0
+    from.client.api.request = async (asked) => {
+      if (!JSON.stringify(asked.body ?? {}).includes('.propagate')) return request(asked)
+      denied++
+      throw new GatewayError('VES_DENIED', { status: 403 })
+    }
+    await from.createMessageKey('denied@new.org', [(await from.recipient('denied@new.org', 'anyone'))!])
+    assert.equal(denied, 1)
+  })
+
   test('nonsense in X-VESmail-Xchg is no more than no key', async () => {
     const from = await repository.session('nonsense-from@new.org')
     const reader = await repository.session('nonsense@new.org')

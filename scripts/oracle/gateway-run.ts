@@ -4,7 +4,7 @@
  */
 import { type Address, ImapConnection, isOk, type Reply } from './imap-connection.ts'
 import { type Message, readMessage } from './messages.ts'
-import { questionsFor } from './questions.ts'
+import { questionsFor, WARMING } from './questions.ts'
 import type { Report } from './report.ts'
 import { viewOf } from './view-answers.ts'
 import { withoutSizes } from './without-sizes.ts'
@@ -85,6 +85,7 @@ class Pair {
       if (await this.#append(message)) present.push({ number: index + 1, message })
     }
     await this.#both(`SELECT ${MAILBOX}`)
+    await this.#direct.command(`FETCH 1:* ${WARMING}`)
     for (const { number, message } of present) {
       for (const { uid, items } of questionsFor(viewOf(message.octets).view)) {
         await this.#ask(message.file, `${uid ? 'UID ' : ''}FETCH ${number} ${items}`)

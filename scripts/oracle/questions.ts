@@ -24,6 +24,12 @@ const FIELDS = [
   '(Received DKIM-Signature Subject Subject)',
 ]
 
+/**
+ * Asked of the server beforehand: once it has a field in its cache it answers always alike. (Of a header whose last line
+ * has no end, the first answer differs.)
+ */
+export const WARMING = `(${FIELDS.map((names) => `BODY.PEEK[HEADER.FIELDS ${names}]`).join(' ')} BODY.PEEK[HEADER.FIELDS (From To Cc Bcc Subject Date Message-ID Priority X-Priority References Newsgroups In-Reply-To Content-Type Reply-To)])`
+
 const COMBINATIONS = [
   // Thunderbird, iOS, mutt, Evolution, imapflow, mbsync (../shared/transcripts)
   '(UID RFC822.SIZE BODY.PEEK[HEADER.FIELDS (From To Cc Bcc Subject Date Message-ID Priority X-Priority References Newsgroups In-Reply-To Content-Type Reply-To)])',

@@ -12,7 +12,7 @@ import { basename } from 'node:path'
 import { parseArgs } from 'node:util'
 import { ImapConnection, isOk, parseAddress } from './imap-connection.ts'
 import { readMessage } from './messages.ts'
-import { questionsFor } from './questions.ts'
+import { questionsFor, WARMING } from './questions.ts'
 import { expectedLine, viewOf } from './view-answers.ts'
 
 const MAILBOX = 'oracle-record'
@@ -34,6 +34,7 @@ for (const file of files) {
   const append = await connection.command(`APPEND ${MAILBOX} (\\Seen) {${octets.length}+}\r\n`, octets)
   if (!isOk(append)) throw new Error(`${file}: ${append.responses.at(-1)}`)
   await connection.command(`SELECT ${MAILBOX}`)
+  await connection.command(`FETCH 1 ${WARMING}`)
   const viewed = viewOf(octets)
   const answers: Record<string, string> = {}
   const hash = createHash('sha256')

@@ -3,7 +3,7 @@
  */
 import { type Address, ImapConnection, isOk } from './imap-connection.ts'
 import { readMessage } from './messages.ts'
-import { questionsFor } from './questions.ts'
+import { questionsFor, WARMING } from './questions.ts'
 import type { Report } from './report.ts'
 import { expectedLine, viewOf } from './view-answers.ts'
 
@@ -38,6 +38,7 @@ async function askAll(connection: ImapConnection, file: string, report: Report):
     return
   }
   await connection.command(`SELECT ${MAILBOX}`)
+  await connection.command(`FETCH 1 ${WARMING}`)
   const viewed = viewOf(octets)
   const asked = questionsFor(viewOf(octets).view).flatMap(({ uid, items }) => {
     const expected = expectedLine(viewed, 1, uid, items)

@@ -41,8 +41,6 @@ export interface MessageView {
   readonly size: Readonly<Size>
   /** It holds NULs, which no literal may (RFC 9051 §4.3): {@link maskNuls} what is sent of it. */
   readonly hasNuls: boolean
-  /** Names of HEADER.FIELDS that were asked, lower-cased: see `sections.ts`. Changed by {@link resolveSection} only. */
-  readonly asked: Set<string>
 }
 
 /** What a header block says about the part it heads. */
@@ -131,7 +129,7 @@ export interface KnownPart {
 export function viewFromParts(root: KnownPart): MessageView {
   const node = nodeOf(root, null)
   const size = { octets: node.header.octets + node.body.octets, lines: node.header.lines + node.body.lines }
-  return { root: node, size, hasNuls: false, asked: new Set() }
+  return { root: node, size, hasNuls: false }
 }
 
 function nodeOf(known: KnownPart, parent: PartNode | null): PartNode {

@@ -123,7 +123,7 @@ export class StructureScanner {
     while (this.#part.parent !== null) this.#closePart(this.#part.parent)
     const { header, body } = this.#root
     const size = { octets: header.octets + body.octets, lines: header.lines + body.lines }
-    return { root: this.#root, size, hasNuls: this.#hasNuls, asked: new Set() }
+    return { root: this.#root, size, hasNuls: this.#hasNuls }
   }
 
   /** Goes on from `at`; returns where it needs more to see. With `last` it takes everything. */

@@ -19,7 +19,6 @@ export interface SectionAnswer {
 const NOTHING: SectionAnswer = { octets: 0, pieces: [] }
 const CRLF = Buffer.from('\r\n')
 const CR = CRLF.subarray(0, 1)
-const LF = 0x0a
 
 export function resolveSection(view: MessageView, section: Section, partial: Partial | null): SectionAnswer {
   const whole = sectionOf(view, section)
@@ -27,7 +26,7 @@ export function resolveSection(view: MessageView, section: Section, partial: Par
   const last = whole.pieces.at(-1)
   const blank = last !== undefined && 'bytes' in last && last.bytes === CRLF
   // QUIRK: the filter enters the blank line at its beginning only: its LF asked for alone comes as CR.
-  if (blank && partial.start === whole.octets - 1 && partial.count !== 0 && isFiltered(view, section)) {
+  if (blank && partial.start === whole.octets - 1 && partial.count !== 0 && isFiltered(section, whole.octets)) {
     return { octets: 1, pieces: [{ bytes: CR }] }
   }
   return slice(whole, partial)
@@ -47,7 +46,7 @@ function sectionOf(view: MessageView, section: Section): SectionAnswer {
       return octets([part.headerOctets.subarray(0, part.header.octets)])
     case 'HEADER.FIELDS':
     case 'HEADER.FIELDS.NOT':
-      return selectFields(view, part, section)
+      return selectFields(part, section)
   }
 }
 
@@ -81,37 +80,29 @@ export function findPart(root: PartView, path: readonly number[]): PartView | nu
   return part
 }
 
-/** With more names than this a view remembers no more: a client picks them. */
-const MAX_ASKED = 1000
-/** QUIRK: Dovecot 2.3 keeps nothing of a message with a larger header in its cache. */
+/** QUIRK: Dovecot 2.3 keeps no larger field in its cache. */
 const MAX_CACHED_OCTETS = 65_536
 
 /**
  * QUIRK: Dovecot 2.3 answers HEADER.FIELDS of the message itself from its cache, all other selections through a filter.
  * They differ in messages whose header has no blank line, and at the very end.
  */
-function isFiltered({ root }: MessageView, { part, text }: Section): boolean {
-  return text === 'HEADER.FIELDS.NOT' || part.length > 0 || root.header.octets > MAX_CACHED_OCTETS
+function isFiltered({ part, text }: Section, octets: number): boolean {
+  return text === 'HEADER.FIELDS.NOT' || part.length > 0 || octets > MAX_CACHED_OCTETS
 }
 
-function selectFields(view: MessageView, part: PartView, section: Section): SectionAnswer {
+function selectFields(part: PartView, section: Section): SectionAnswer {
   const { headerOctets } = part
   const keys = new Set(section.fields.map(lowerAscii))
   const wanted = section.text === 'HEADER.FIELDS'
   const chosen = parseHeaderFields(headerOctets)
     .filter((field) => keys.has(field.key) === wanted)
     .map((field) => headerOctets.subarray(field.start, field.end))
-  if (isFiltered(view, section)) return octets(endsBlank(headerOctets) ? [...chosen, CRLF] : chosen)
-  // The cache learns a field when it is asked first, and gives the last line its missing end that once only.
-  const isNew = [...keys].some((key) => !view.asked.has(key))
-  for (const key of keys) if (view.asked.size < MAX_ASKED) view.asked.add(key)
+  const sum = chosen.reduce((all, field) => all + field.length, 0)
+  if (isFiltered(section, sum)) return octets(endsBlank(headerOctets) ? [...chosen, CRLF] : chosen)
+  // From the cache, a last line without an end gets none, and a CR at its end makes the blank line's line end.
   const last = chosen.at(-1)
-  if (last !== undefined && last[last.length - 1] !== LF) {
-    // Later a CR at its end, if there is one, makes the blank line's line end.
-    if (isNew) chosen.push(CRLF)
-    else if (last[last.length - 1] === CRLF[0]) return octets([...chosen, CRLF.subarray(1)])
-  }
-  return octets([...chosen, CRLF])
+  return octets([...chosen, last !== undefined && last[last.length - 1] === CRLF[0] ? CRLF.subarray(1) : CRLF])
 }
 
 function range(start: number, end: number): SectionAnswer {

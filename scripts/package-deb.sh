@@ -15,6 +15,8 @@ cp -r bin src native package.json package-lock.json LICENSE README.md "$root/"
 cp -r node_modules "$root/"
 # What only developers need: everything that the lock marks as such. npm's own list of the tree decides.
 (cd "$root" && npm prune --omit=dev --ignore-scripts --offline --no-audit --no-fund >/dev/null)
+# Platform packages of developer tools, which npm leaves behind.
+rm -rf "$root"/node_modules/{@biomejs,@typescript,@types}
 ln -s ../lib/vesmail/bin/vesmail "$stage/usr/bin/vesmail"
 install -m 640 etc/vesmail.conf "$stage/etc/vesmail/vesmail.conf"
 install -m 644 etc/systemd/*.service etc/systemd/*.socket "$stage/lib/systemd/system/"

@@ -11,15 +11,19 @@ import { fallen, HOLD_SECONDS, LocalState, type SharedState } from './shared-sta
 const BUSY_MS = 50
 const RENEW_MS = 15_000
 
+/** Workers that start together make the file together: each waits for the one that is at it. */
+const OPEN_BUSY_MS = 5000
+
 const SCHEMA = `
+  PRAGMA busy_timeout = ${OPEN_BUSY_MS};
   PRAGMA journal_mode = WAL;
   PRAGMA synchronous = OFF;
-  PRAGMA busy_timeout = ${BUSY_MS};
   CREATE TABLE IF NOT EXISTS scores (key TEXT PRIMARY KEY, score REAL NOT NULL, at INTEGER NOT NULL) WITHOUT ROWID, STRICT;
   CREATE TABLE IF NOT EXISTS holds (
     key TEXT NOT NULL, process TEXT NOT NULL, count INTEGER NOT NULL, PRIMARY KEY (key, process)
   ) WITHOUT ROWID, STRICT;
   CREATE TABLE IF NOT EXISTS processes (process TEXT PRIMARY KEY, seen INTEGER NOT NULL) WITHOUT ROWID, STRICT;
+  PRAGMA busy_timeout = ${BUSY_MS};
 `
 
 export class StateFile implements SharedState {

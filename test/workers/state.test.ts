@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { type TestContext, test } from 'node:test'
 import { silentLog } from '../../src/base/log.ts'
 import { Protection } from '../../src/workers/protection.ts'
@@ -204,4 +206,26 @@ test('machines share scores and sessions through Redis, and go on without it', a
     await two.hold('s', 1)
     return (await one.hold('s', 5)) === 6
   })
+})
+
+test('workers that start together make the file together', async (t) => {
+  const folder = scratch(t)
+  // The other one is at it when we come.
+  const other = new DatabaseSync(join(folder, 'state.sqlite'))
+  other.exec('BEGIN EXCLUSIVE; CREATE TABLE other (x)')
+  const script = `
+    import { StateFile } from ${JSON.stringify(new URL('../../src/workers/state-file.ts', import.meta.url).href)}
+    import { silentLog } from ${JSON.stringify(new URL('../../src/base/log.ts', import.meta.url).href)}
+    process.stdout.write('begun')
+    const file = new StateFile(process.argv[1], 'p', silentLog)
+    await file.close()`
+  const child = spawn(process.execPath, ['--input-type=module-typescript', '-e', script, join(folder, 'state.sqlite')])
+  const ended = once(child, 'exit')
+  await once(child.stdout, 'data')
+  setTimeout(() => {
+    other.exec('ROLLBACK')
+    other.close()
+  }, 300)
+  const [code] = await ended
+  assert.equal(code, 0)
 })

@@ -112,15 +112,18 @@ export class Repository {
     // A plus is itself here, and not a space: `[start+n]`.
     const fields = parseFields(query.get('fields')?.replaceAll(' ', '+') ?? null)
     refuseUnsupported(query, fields)
-    const { name, rule, ownToken } = ruleFor(request, request.path.slice(PREFIX.length), query)
+    const { name, rule, ownToken, reads } = ruleFor(request, request.path.slice(PREFIX.length), query)
     at.route = name
     const afterwards: Call['afterwards'] = []
-    const body = await this.#options.store.transaction(async (db) => {
-      // A second run of the same request starts from nothing.
-      afterwards.length = 0
-      const call = await this.#call(db, { credentials, ownToken, address: peer, nowMs, afterwards })
-      return this.#run(call, rule, fields, query.get('attn') === '*')
-    })
+    const body = await this.#options.store.transaction(
+      async (db) => {
+        // A second run of the same request starts from nothing.
+        afterwards.length = 0
+        const call = await this.#call(db, { credentials, ownToken, address: peer, nowMs, afterwards })
+        return this.#run(call, rule, fields, query.get('attn') === '*')
+      },
+      reads ? 'moment' : 'newest',
+    )
     for (const step of afterwards) await step()
     return { status: 200, body }
   }

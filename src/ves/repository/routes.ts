@@ -11,7 +11,7 @@ import { invalid, notFound } from './refuse.ts'
 import { accountBody, createAccount } from './rules/accounts.ts'
 import { pendingMatters } from './rules/attn.ts'
 import { deleteSession, getMe, getSession, getUser, postUser } from './rules/users.ts'
-import { getFile, getVaultItem, listItems, postVaultItem } from './rules/vault-items.ts'
+import { getFile, getVaultItem, isBareId, listItems, postVaultItem } from './rules/vault-items.ts'
 import { getVaultKey, postVaultKey } from './rules/vault-keys.ts'
 import type { View } from './views/keys.ts'
 
@@ -73,19 +73,27 @@ const ROUTES: readonly Route[] = [
   ['POST', 'accounts', (request) => accountRule(request)],
 ]
 
+/** POST requests that only look something up. */
+const LOOKUPS = new WeakSet<Rule>()
+
+function lookup(rule: Rule, is: boolean): Rule {
+  if (is) LOOKUPS.add(rule)
+  return rule
+}
+
 function keyRule(request: ApiRequest, id: number | null): Rule {
   const body = withId(readBody(request.body, keyBody), id)
-  return (call, fields) => postVaultKey(call, body, fields)
+  return lookup((call, fields) => postVaultKey(call, body, fields), body.op === 'fetch')
 }
 
 function itemRule(request: ApiRequest, id: number | null): Rule {
   const body = withId(readBody(request.body, itemBody), id)
-  return (call, fields) => postVaultItem(call, body, fields)
+  return lookup((call, fields) => postVaultItem(call, body, fields), body.op === 'fetch' || isBareId(body))
 }
 
 function userRule(request: ApiRequest, id: number | null): Rule {
   const body = withId(readBody(request.body, userBody), id)
-  return (call, fields) => postUser(call, body, fields)
+  return lookup((call, fields) => postUser(call, body, fields), body.op === 'fetch')
 }
 
 function accountRule(request: ApiRequest): Rule {
@@ -141,13 +149,15 @@ export function ruleFor(
   request: ApiRequest,
   path: string,
   query: URLSearchParams,
-): { readonly name: string; readonly rule: Rule; readonly ownToken: boolean } {
+): { readonly name: string; readonly rule: Rule; readonly ownToken: boolean; readonly reads: boolean } {
   let other = false
   for (const [method, pattern, make, auth] of ALL_ROUTES) {
     const parts = match(pattern, path)
     if (parts === null) continue
     if (method === request.method) {
-      return { name: `${method} ${pattern}`, rule: make(request, query, parts), ownToken: auth === 'own-token' }
+      const rule = make(request, query, parts)
+      const reads = method === 'GET' || LOOKUPS.has(rule)
+      return { name: `${method} ${pattern}`, rule, ownToken: auth === 'own-token', reads }
     }
     other = true
   }

@@ -4,7 +4,8 @@ import { sql } from 'kysely'
 import { insertKey, keysByIds, lockKey } from '../../../src/ves/repository/store/keys.ts'
 import { openPostgresStore } from '../../../src/ves/repository/store/postgres.ts'
 import type { Db } from '../../../src/ves/repository/store/schema.ts'
-import type { Store } from '../../../src/ves/repository/store/store.ts'
+import type { Sees, Store } from '../../../src/ves/repository/store/store.ts'
+import { updateUser, userById } from '../../../src/ves/repository/store/users.ts'
 import { type LabPostgres, startPostgres } from '../../lab/postgres.ts'
 import { contract } from './contract.ts'
 import { Harness } from './harness.ts'
@@ -78,6 +79,21 @@ async function inTurn(
   await Promise.all([one, two])
   return order
 }
+
+test('PostgreSQL: what only reads sees one moment, whatever is committed beside it', async () => {
+  const store = await openPostgresStore({ url: await (await lab()).database() })
+  const h = new Harness(store)
+  const { userId } = await h.account('alice@lab.test')
+  const nameTwice = (sees: Sees) =>
+    store.transaction(async (db) => {
+      const before = (await userById(db, userId))!.first_name
+      await store.transaction((other) => updateUser(other, userId, { first_name: `${before}+` }))
+      return [before, (await userById(db, userId))!.first_name]
+    }, sees)
+  assert.deepEqual(await nameTwice('moment'), [null, null])
+  assert.deepEqual(await nameTwice('newest'), ['null+', 'null++'])
+  await h.close()
+})
 
 test('PostgreSQL: a key is not taken away while it gets an entry, nor the other way round', async () => {
   const store = await openPostgresStore({ url: await (await lab()).database() })

@@ -86,7 +86,8 @@ export async function postVaultItem(call: Call, body: ItemBody, fields: Fields |
   return fields === null ? { id } : viewItem(call, (await itemById(call.db, id))!, fields)
 }
 
-function isBareId(body: ItemBody): boolean {
+/** An id and nothing else only reads. */
+export function isBareId(body: ItemBody): boolean {
   return (
     body.id !== null &&
     body.op === null &&

@@ -9,7 +9,7 @@ import pg from 'pg'
 import { GatewayError } from '../../../base/errors.ts'
 import { migrate } from './migrations.ts'
 import type { Db, Schema } from './schema.ts'
-import type { Store } from './store.ts'
+import type { Sees, Store } from './store.ts'
 
 /** Requests that may wait for a connection; the next is told to come back. */
 const MAX_WAITING = 4096
@@ -75,14 +75,14 @@ class PostgresStore implements Store {
     this.#pool = pool
   }
 
-  async transaction<T>(work: (db: Db) => Promise<T>): Promise<T> {
+  async transaction<T>(work: (db: Db) => Promise<T>, sees: Sees = 'newest'): Promise<T> {
     if (this.#closed) throw new GatewayError('SHUTDOWN')
     if (this.#open >= MAX_WAITING) throw new GatewayError('VES_QUOTA', { reason: 'queue full' })
     this.#open++
     try {
       for (let tries = 1; ; tries++) {
         try {
-          return await this.#once(work, 'begin')
+          return await this.#once(work, sees === 'newest' ? 'begin' : 'begin isolation level repeatable read')
         } catch (error) {
           if (error instanceof GatewayError) throw error
           if (tries === MAX_TRIES || !CONFLICTS.has(codeOf(error))) {

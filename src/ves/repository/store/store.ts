@@ -2,6 +2,12 @@
 import type { StoreKind } from './migrations.ts'
 import type { Db } from './schema.ts'
 
+/**
+ * `newest`: each statement sees what was committed before it, for changes. `moment`: all see the same, so that nobody
+ * reads an item of which half is of another version.
+ */
+export type Sees = 'newest' | 'moment'
+
 export interface Store {
   readonly kind: StoreKind
   /**
@@ -9,7 +15,7 @@ export interface Store {
    * `work` may be run again after a conflict with another transaction, so it does nothing but ask the database.
    * @throws GatewayError VES_QUOTA where too many wait already; whatever `work` throws
    */
-  transaction<T>(work: (db: Db) => Promise<T>): Promise<T>
+  transaction<T>(work: (db: Db) => Promise<T>, sees?: Sees): Promise<T>
   /** Runs `work` on a view of the data as of one moment, while others go on writing. It must not write. */
   snapshot<T>(work: (db: Db) => Promise<T>): Promise<T>
   close(): Promise<void>

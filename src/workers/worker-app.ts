@@ -225,7 +225,10 @@ export class WorkerApp {
   /** A WebSocket's way to a proxy: to another server where one is configured, else into the first listener of that name. */
   #tunnel(key: string, { client, tenant, isSecure, upstream }: NowConnection): Duplex | null {
     const target = tenant().config['now.websock']?.[key]
-    if (target !== undefined && target !== null) return connectTunnel(target, upstream)
+    if (target !== undefined && target !== null) {
+      // The administrator named this address, not a tenant's profile: inner networks are where proxies are.
+      return connectTunnel(target, { ...upstream, networks: null })
+    }
     const listener = [...this.#listeners.values()].find(({ service }) => service === key && service !== 'now')
     if (listener === undefined || (!isSecure && listener.isImplicit)) return null
     const [inner, outer] = duplexPair()

@@ -7,10 +7,9 @@ import { asGatewayError, GatewayError } from '../../base/errors.ts'
 import type { Account } from '../account.ts'
 import type { Asking } from '../asking.ts'
 import { AppendWork } from './append-work.ts'
-import { appendLimit, ENABLEABLE, filterLine } from './capabilities.ts'
+import { filterLine } from './capabilities.ts'
 import type { ClientCommand, CommandReader, ReaderEvent } from './command-reader.ts'
 import { refusal } from './commands.ts'
-import { Cursor } from './cursor.ts'
 import { type FetchCommand, isContent, parseFetch } from './fetch-command.ts'
 import { FetchWork } from './fetch-work.ts'
 import type { Piece } from './framer.ts'
@@ -21,11 +20,12 @@ import { segmentsOf } from './outgoing.ts'
 import { OutlineCache } from './outline-cache.ts'
 import type { LoggedIn } from './provider-login.ts'
 import { imapReply } from './reply.ts'
-import { parseCode, parseFetchAnswer, parseHead, type ResponseHead } from './response.ts'
+import { parseCode, parseFetchAnswer, parseHead, type ResponseHead, vanishedRanges } from './response.ts'
+import { filterEnable, rescaleAppendLimit } from './rewrites.ts'
 import { parseSearch, withNote } from './search.ts'
-import { parseSet } from './sequence-set.ts'
 import type { Transforms } from './transforms.ts'
 import type { LiteralSink, Work, WorkHost } from './work.ts'
+import { xvesReplies } from './xves.ts'
 
 export interface RelayOptions {
   readonly account: Account
@@ -266,7 +266,7 @@ export class Relay {
         active?.expunged(head.number)
         break
       case 'vanished':
-        if (active !== null) this.#vanished(active, bytes)
+        active?.vanished(vanishedRanges(bytes))
         break
       default:
         break
@@ -288,13 +288,6 @@ export class Relay {
     this.#host.opened.clear()
     this.#host.outlines.clear()
     this.#host.told.clear()
-  }
-
-  #vanished(active: Work, line: Buffer): void {
-    const cursor = new Cursor(line, '* VANISHED '.length)
-    // (EARLIER): they were gone before; no number shifts (RFC 7162 §3.2.10).
-    if (cursor.isNext('(')) return
-    active.vanished(parseSet(cursor).ranges ?? [])
   }
 
   /** A FETCH answer while a work may claim it: gathered whole, but for the literals that the work takes as they come. */
@@ -411,19 +404,8 @@ export class Relay {
     }
   }
 
-  /** imap.md §5: `XVES NOOP`, `XVES CALC [0|1]`, `XVES ORDER [0|1]`. */
-  #xves({ tag, text, argsAt }: ClientCommand): void {
-    const words = text.toString('latin1', argsAt).trim().toUpperCase().split(/ +/)
-    const [name, value] = words
-    if (words.length > 2 || (value !== undefined && value !== '0' && value !== '1')) throw new GatewayError('SYNTAX')
-    if (name === 'CALC') {
-      if (value !== undefined) this.#host.exactSizes = value === '1'
-      this.#reply(`* XVES CALC ${this.#host.exactSizes ? 1 : 0}`)
-    } else if (name === 'ORDER') {
-      if (value !== undefined) this.#host.keepOrder = value === '1'
-      this.#reply(`* XVES ORDER ${this.#host.keepOrder ? 1 : 0}`)
-    } else if (name !== 'NOOP' || value !== undefined) throw new GatewayError('SYNTAX')
-    this.#reply(`${tag} OK XVES ${name} completed`)
+  #xves(command: ClientCommand): void {
+    for (const line of xvesReplies(command, this.#host)) this.#reply(line)
   }
 
   #reply(text: string): void {
@@ -511,25 +493,4 @@ export class Relay {
   #toClient(bytes: Buffer | string): void {
     this.#host.toClient(bytes)
   }
-}
-
-/** ENABLE with what we cannot keep taken out; an ENABLE of nothing is refused as unknown capabilities are: by silence. */
-function filterEnable(command: ClientCommand): ClientCommand {
-  const words = command.text.toString('latin1', command.argsAt).trim().split(/ +/)
-  const kept = words.filter((word) => ENABLEABLE.has(word.toUpperCase()))
-  if (kept.length === words.length) return command
-  // RFC 5161 §3.1: unknown extensions are ignored, so the server is asked for one that changes nothing.
-  const args = kept.length > 0 ? kept.join(' ') : 'X-VES-NOTHING'
-  return { ...command, text: Buffer.from(`${command.tag} ENABLE ${args}\r\n`, 'latin1') }
-}
-
-/** STATUS (APPENDLIMIT): of the message as the client sees it (RFC 7889 §3.2). */
-function rescaleAppendLimit(line: Buffer): Buffer {
-  const text = line.toString('latin1')
-  if (!/APPENDLIMIT \d/i.test(text)) return line
-  const scaled = text.replace(
-    /(APPENDLIMIT )(\d+)/i,
-    (_, name: string, limit: string) => `${name}${appendLimit(Number(limit))}`,
-  )
-  return Buffer.from(scaled, 'latin1')
 }

@@ -4,6 +4,7 @@
  */
 import { Cursor } from './cursor.ts'
 import { type Literal, literalAtEnd } from './literal.ts'
+import { parseSet } from './sequence-set.ts'
 
 export type Status = 'OK' | 'NO' | 'BAD' | 'BYE' | 'PREAUTH'
 
@@ -145,6 +146,12 @@ export function parseFetchAnswer(bytes: Buffer): FetchAnswer {
     items.push({ name: bytes[from + name.length] === 0x5b ? `${name}[` : name, label, value: [at, cursor.at] })
   }
   return { number, items, uid }
+}
+
+/** UIDs of `* VANISHED 3:5`. With (EARLIER) they were gone before, and no number shifts (RFC 7162 §3.2.10): none. */
+export function vanishedRanges(line: Buffer): readonly (readonly [number, number])[] {
+  const cursor = new Cursor(line, '* VANISHED '.length)
+  return cursor.isNext('(') ? [] : (parseSet(cursor).ranges ?? [])
 }
 
 /** `[…]`: header names in it may be quoted or literals. */

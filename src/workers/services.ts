@@ -7,6 +7,7 @@ import { GatewayError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import type { SealMode } from '../engine/account.ts'
 import { vesUri } from '../engine/account-name.ts'
+import { viewerUrlOf } from '../engine/seal/banner.ts'
 import type { BatchJob, BatchResult } from '../engine/seal/batch.ts'
 import type { AnswerOf, AskOf } from '../engine/session.ts'
 import type { Services } from '../net/drive.ts'
@@ -105,7 +106,7 @@ async function sealKey(ask: AskOf<'seal-key'>, { session, account }: LoggedIn): 
   const { viewerUrl } = account.settings
   const created = await session.createMessageKey(ask.messageId, [...recipients, ...auditors], {
     xchg: submitted && ask.mode !== 'HIGH',
-    viewerUrl: viewerUrl === null ? null : viewerUrl + encodeMessageId(ask.messageId),
+    viewerUrl: viewerUrl === null ? null : viewerUrlOf(viewerUrl, ask.messageId),
   })
   const wantsVerify = submitted && account.settings.verifyHeader
   return {
@@ -127,11 +128,4 @@ async function lookUp(names: readonly string[], find: (name: string) => Promise<
   }
   await Promise.all(Array.from({ length: Math.min(LOOKUPS_AT_ONCE, names.length) }, worker))
   return found
-}
-
-/** now.md: percent-encoded but for letters, digits and `. - _ @`. */
-function encodeMessageId(id: string): string {
-  return encodeURIComponent(id)
-    .replace(/[!~*'()]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`)
-    .replaceAll('%40', '@')
 }

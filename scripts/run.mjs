@@ -5,7 +5,7 @@
  * the task under the project's own Node 24. Plain JavaScript for whatever Node runs npm (20 and later).
  */
 import { spawn, spawnSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { accessSync, constants, existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { installPrograms, missingPrograms } from './install/apt.mjs'
 import { installPackages, packagesAreInstalled } from './install/npm.mjs'
@@ -30,29 +30,47 @@ if (task === undefined) fail(`unknown task "${name}"; one of: ${Object.keys(TASK
 const mayInstall = !rest.includes('--no-install')
 const args = rest.filter((arg) => arg !== '--no-install')
 
+const isRoot = process.getuid?.() === 0
+const missing = missingPrograms(task.needs)
+const debian = `apt-get install --no-install-recommends ${missing.flatMap(({ packages }) => packages).join(' ')}`
+// Said before anything is begun, in one line, where it is not ours to install.
 if (!packagesAreInstalled(ROOT)) {
   if (!mayInstall) fail('npm packages are missing or older than package-lock.json; install them with: npm ci')
-  await installPackages(ROOT)
+  if (!isWritable(ROOT))
+    fail(`npm packages are missing and ${ROOT} is not writable; install them as its owner with: npm ci`)
 }
-const missing = missingPrograms(task.needs)
 if (missing.length > 0) {
-  const packages = missing.flatMap((program) => program.packages)
-  const byHand = `apt-get install --no-install-recommends ${packages.join(' ')}`
-  if (!mayInstall) fail(`programs are missing; install them as root with: ${byHand}`)
-  if (process.getuid?.() !== 0) fail(`programs are missing and this is not root; install them as root with: ${byHand}`)
-  if (spawnSync('apt-get', ['--version']).status !== 0) {
-    fail(`programs are missing and there is no apt-get here; install: ${packages.join(' ')}`)
-  }
-  await installPrograms(missing)
+  if (!mayInstall) fail(`programs are missing; install them as root with: ${debian}`)
+  if (!isRoot) fail(`programs are missing and this is not root; install them as root with: ${debian}`)
+  if (spawnSync('apt-get', ['--version']).status !== 0)
+    fail(`programs are missing, and apt-get to install them: ${debian}`)
 }
+if (!packagesAreInstalled(ROOT)) await installPackages(ROOT)
+if (missing.length > 0) await installPrograms(missing)
 
 const child = spawn(NODE, [...task.run.map((arg) => (existsSync(ROOT + arg) ? ROOT + arg : arg)), ...args], {
   stdio: 'inherit',
   env: { ...process.env, PATH: `${ROOT}node_modules/.bin:${process.env.PATH}` },
 })
-// Ctrl-C reaches the whole group; a signal to npm alone is passed on.
+// Ctrl-C reaches the whole group; a signal to this process is passed on.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal))
+// A signal to npm ends npm and its shell, and never gets here: their end is what shows.
+const parent = process.ppid
+const orphaned = setInterval(() => {
+  if (process.ppid === parent) return
+  clearInterval(orphaned)
+  child.kill('SIGTERM')
+}, 250)
 child.on('exit', (code, signal) => process.exit(code ?? (signal === 'SIGINT' ? 130 : 1)))
+
+function isWritable(folder) {
+  try {
+    accessSync(folder, constants.W_OK)
+    return true
+  } catch {
+    return false
+  }
+}
 
 function fail(message) {
   process.stderr.write(`vesmail: ${message}\n`)

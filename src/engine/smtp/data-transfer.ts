@@ -102,6 +102,8 @@ export class DataTransfer {
       this.#over()
       return
     }
+    // Broken by the octets just read: there is no dot to send.
+    if (this.#state !== 'flowing') return
     const { transform } = this.#options
     if (transform === null) this.#complete()
     else this.#guarded(() => this.#perform(transform.end()))

@@ -45,6 +45,10 @@ if (chosen.length === 0) {
   process.exit(2)
 }
 const first = values.seed === undefined ? randomInt(2 ** 31) : Number(values.seed)
+if (![first, Number(values.seconds)].every((n) => Number.isFinite(n) && n >= 0)) {
+  console.error('--seconds and --seed take numbers')
+  process.exit(1)
+}
 const end = Date.now() + Number(values.seconds) * 1000
 const failures: Failure[] = []
 let cases = 0

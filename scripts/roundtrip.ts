@@ -72,14 +72,18 @@ async function roundTrip(original: Buffer, chunks: Chunks): Promise<Omit<FileRes
 }
 
 function* filesOf(path: string): Iterable<string> {
-  if (!statSync(path).isDirectory()) yield path
+  // One that is not there is a file that fails, not the end of the run.
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory() !== true) yield path
   else for (const name of readdirSync(path).sort()) yield* filesOf(join(path, name))
 }
 
 function parseChunks(text: string | undefined): Chunks {
   if (text === undefined || text === 'random') return text ?? null
   const octets = Number(text)
-  if (!Number.isSafeInteger(octets) || octets < 1) throw new Error(`--chunk takes a number of octets or "random"`)
+  if (!Number.isSafeInteger(octets) || octets < 1) {
+    console.error('--chunk takes a number of octets or "random"')
+    process.exit(1)
+  }
   return octets
 }
 

@@ -19,7 +19,8 @@ export const MAX_BOUNDARY_OCTETS = 200
 export const MAX_HEADER_OCTETS = 1 << 20
 
 /**
- * Octets of a sealed header block: `a:` grows 22 times when it is sealed, so nothing that {@link MAX_HEADER_OCTETS}
- * lets through can be longer than this, and what is longer was not sealed by anyone.
+ * Octets of a sealed header block: `a:` grows 22 times when it is sealed, and beside it stands the exactness header of a
+ * leaf that was examined whole, which can need 1.8 octets for each of 4 MiB. Nothing that {@link MAX_HEADER_OCTETS} lets
+ * through can be longer than this, and what is longer was not sealed by anyone.
  */
-export const MAX_SEALED_HEADER_OCTETS = 24 << 20
+export const MAX_SEALED_HEADER_OCTETS = 32 << 20

@@ -46,6 +46,7 @@ type Frame = { readonly part: 'multipart'; closed: boolean } | { readonly part: 
 type State = 'headers' | 'enter' | 'leaf' | 'text' | 'delimiter-line' | 'ends' | 'finished'
 
 const LF = 0x0a
+const COLON = 0x3a
 const CR = 0x0d
 const DASH = 0x2d
 const DASHES = Buffer.from('--', 'latin1')
@@ -67,6 +68,8 @@ export class MimeReader {
   /** Where the next header line begins. */
   #lineEnd = 0
   #leaf = false
+  /** In what was read of the header line at hand. */
+  #colonSeen = false
   /** The delimiter given out last closes its multipart. */
   #closing = false
   /** A delimiter that was found: parts end first, then it is given out. */
@@ -163,34 +166,53 @@ export class MimeReader {
     for (;;) {
       const bytes = window.view()
       const start = this.#lineEnd
-      const lf = bytes.indexOf(LF, Math.max(this.#searched, start))
+      const from = Math.max(this.#searched, start)
+      const lf = bytes.indexOf(LF, from)
       const complete = lf >= 0
+      const max = this.#maxHeaderOctets
+      // Of a line that long without a colon this much is enough to know that it is no header, but body.
+      if (!this.#colonSeen)
+        this.#colonSeen = bytes.subarray(from, Math.min(complete ? lf : bytes.length, start + max)).includes(COLON)
       if (!complete && !this.#ended) {
         this.#searched = bytes.length
         // A delimiter need not wait for its line's end: that may never come.
         const match = this.#boundaries.match(bytes, start, bytes.length, false)
         if (match.found === 'yes') return this.#endHeaders(start, start, match)
-        if (bytes.length > this.#maxHeaderOctets) throw this.#tooLarge(bytes.length)
+        if (bytes.length > max && (this.#colonSeen || this.#continues(bytes[start]!)))
+          throw this.#tooLarge(bytes.length)
+        if (bytes.length - start > max) return this.#endHeaders(start, start, null)
         return null
       }
       const end = complete ? lf + 1 : bytes.length
-      if (end > this.#maxHeaderOctets) throw this.#tooLarge(end)
       this.#searched = end
       if (end === start) return this.#endHeaders(start, start, null)
       const line = bytes.subarray(start, end)
       const first = line[0]!
-      if ((first === 0x20 || first === 0x09) && this.#lines.length > 0) {
+      const colonSeen = this.#colonSeen
+      this.#colonSeen = false
+      if (this.#continues(first)) {
+        if (end > max) throw this.#tooLarge(end)
         this.#lineEnd = end
         continue
       }
-      if (isBlankLine(line)) return this.#endHeaders(start, end, null)
+      if (line.length > max && !colonSeen) return this.#endHeaders(start, start, null)
+      if (isBlankLine(line)) {
+        if (end > max) throw this.#tooLarge(end)
+        return this.#endHeaders(start, end, null)
+      }
       const match = this.#boundaries.match(bytes, start, bytes.length, true)
       if (match.found === 'yes') return this.#endHeaders(start, start, match)
       const name = first === 0x20 || first === 0x09 ? null : fieldName(line)
       if (name === null) return this.#endHeaders(start, start, null)
+      if (end > max) throw this.#tooLarge(end)
       this.#lines.push({ at: start, name })
       this.#lineEnd = end
     }
+  }
+
+  /** Does a line that begins so belong to the field before it? */
+  #continues(first: number): boolean {
+    return (first === 0x20 || first === 0x09) && this.#lines.length > 0
   }
 
   #tooLarge(octets: number): GatewayError {
@@ -215,6 +237,7 @@ export class MimeReader {
     this.#lines = []
     this.#lineEnd = 0
     this.#searched = 0
+    this.#colonSeen = false
     if (nothing) {
       this.#atLineStart = true
       this.#state = 'text'

@@ -184,7 +184,7 @@ function restore(fields: Kept[], place: number, exact: Exactness): Buffer[] {
   }
   const out: Buffer[] = []
   for (let i = 0; i <= fields.length; i++) {
-    out.push(...(inserted.get(i) ?? []))
+    for (const bytes of inserted.get(i) ?? []) out.push(bytes)
     const field = fields[i]
     if (field === undefined) break
     // One that was put back has its line end, or none, in itself.

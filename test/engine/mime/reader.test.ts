@@ -231,10 +231,32 @@ test('malformed headers', () => {
 
 test('a header block beyond the limit is refused, at the same octet however it comes', () => {
   const isRefused = (error: unknown) => error instanceof GatewayError && error.code === 'MIME_HEADER_TOO_LARGE'
-  for (const message of [`A: ${'x'.repeat(100)}\r\n\r\n`, 'A: 1\r\n'.repeat(20), 'x'.repeat(101)]) {
+  for (const message of [`A: ${'x'.repeat(100)}\r\n\r\n`, 'A: 1\r\n'.repeat(20), `A: 1\r\n ${'x'.repeat(101)}`]) {
     for (const octets of [1, 7, 1000]) assert.throws(() => read(message, octets, 100), isRefused)
   }
   assert.equal(read(`A: ${'x'.repeat(93)}\r\n\r\n${'y'.repeat(1000)}`, 1, 100).at(-1), 'finished')
+})
+
+test('a line without a colon is body, however long it is and however it comes', () => {
+  for (const before of ['', 'A: b\n', 'A: b\n'.repeat(15)]) {
+    for (const length of [50, 99, 100, 101, 102, 500]) {
+      for (const after of ['', '\n', '\r\n', ': late\r\n\r\nend']) {
+        const message = `${before}${'z'.repeat(length)}${after}`
+        const outcome = (octets: number): unknown => {
+          try {
+            return read(message, octets, 100).filter((event) => event !== 'body')
+          } catch (error) {
+            return (error as GatewayError).code
+          }
+        }
+        const whole = outcome(message.length)
+        if (!after.startsWith(':'))
+          assert.notEqual(whole, 'MIME_HEADER_TOO_LARGE', JSON.stringify({ before, length, after }))
+        for (const octets of [1, 7, 64])
+          assert.deepEqual(outcome(octets), whole, JSON.stringify({ before, length, after, octets }))
+      }
+    }
+  }
 })
 
 test('a delimiter in a header block need not wait for its line to end', () => {

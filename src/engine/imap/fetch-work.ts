@@ -10,7 +10,7 @@ import { type FetchCommand, setsSeen } from './fetch-command.ts'
 import { printItem } from './fetch-items.ts'
 import type { MessageKind } from './mailbox.ts'
 import { imapReply } from './reply.ts'
-import type { FetchAnswer } from './response.ts'
+import { type FetchAnswer, parseAnswerStart } from './response.ts'
 import { SealedAnswer } from './sealed-answer.ts'
 import { isMark, isMarkLabel, isSealed, MARK_FIELDS } from './sealed-mark.ts'
 import { countOf, printSets } from './sequence-set.ts'
@@ -52,6 +52,8 @@ export class FetchWork implements Work {
   #final: Buffer = Buffer.from(' OK Fetch completed.\r\n')
   #failure: Buffer | GatewayError | null = null
   readonly #budget = { octets: 0 }
+  /** Took the literal of the answer that is being read. */
+  #sunkBy: SealedAnswer | null = null
   /** The first of the answers is on its way to the client. */
   #emitting = false
 
@@ -115,12 +117,17 @@ export class FetchWork implements Work {
   }
 
   literalSink(text: Buffer): LiteralSink | null {
-    if (this.#state.in !== 'sealed') return null
-    // The server answers in order: the first one that still waits for its message.
-    return this.#state.answers.find((answer) => answer.waitsForContent)?.literalSink(text) ?? null
+    // One of an answer; a second one would be no answer to what we ask.
+    if (this.#state.in !== 'sealed' || this.#sunkBy !== null) return null
+    this.#sunkBy = ownerOf(this.#state.answers, text)
+    return this.#sunkBy?.literalSink() ?? null
   }
 
   fetch(answer: FetchAnswer, bytes: Buffer): boolean {
+    const sunkBy = this.#sunkBy
+    this.#sunkBy = null
+    // Its octets are with one message: were the answer another one's, nobody may claim it.
+    if (sunkBy !== null) return sunkBy.fetch(answer, bytes)
     switch (this.#state.in) {
       case 'learning':
         return this.#learn(answer, bytes)
@@ -311,6 +318,30 @@ export class FetchWork implements Work {
     else this.#host.toClient(Buffer.concat([Buffer.from(tag, 'latin1'), failure ?? this.#final]))
     this.#host.finished()
   }
+}
+
+/**
+ * Whose literal follows? Messages ask as many questions as each needs, so answers come in the order of the questions,
+ * not of the messages: the answer itself must say. With UID FETCH it may tell its UID behind the literal only: then
+ * the question asked first is the one answered, and the whole answer shows whether it was.
+ */
+function ownerOf(answers: readonly SealedAnswer[], text: Buffer): SealedAnswer | null {
+  const waiting = answers
+    .map((answer) => ({ answer, tag: answer.awaits(text) }))
+    .filter((each): each is { answer: SealedAnswer; tag: string } => each.tag !== null)
+  if (waiting.length === 0) return null
+  const start = parseAnswerStart(text)
+  const own = waiting.find(({ answer }) => answer.owns(start) === true)
+  if (own !== undefined) return own.answer
+  const [first] = waiting
+    .filter(({ answer }) => answer.owns(start) === null)
+    .sort((a, b) => orderOf(a.tag) - orderOf(b.tag))
+  return first?.answer ?? null
+}
+
+/** Our tags count up. */
+function orderOf(tag: string): number {
+  return Number(tag.replace(/\D+/, ''))
 }
 
 /** All UIDs of the ranges with what is known of them; null when one is not known. */

@@ -69,6 +69,12 @@ export class LargeStream {
     this.#pieces.length = 0
   }
 
+  /** Of the command whose literal is waited for; null: none. */
+  get awaits(): string | null {
+    const pass = this.#pass
+    return pass === null || pass.over || pass.run !== null ? null : pass.tag
+  }
+
   literalSink(): LiteralSink | null {
     const pass = this.#pass
     if (pass === null || pass.over) return null

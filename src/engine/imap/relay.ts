@@ -20,7 +20,14 @@ import { segmentsOf } from './outgoing.ts'
 import { OutlineCache } from './outline-cache.ts'
 import type { LoggedIn } from './provider-login.ts'
 import { imapReply } from './reply.ts'
-import { parseCode, parseFetchAnswer, parseHead, type ResponseHead, vanishedRanges } from './response.ts'
+import {
+  parseCode,
+  parseFetchAnswer,
+  parseHead,
+  type ResponseHead,
+  vanishedRanges,
+  withEmptyString,
+} from './response.ts'
 import { filterEnable, rescaleAppendLimit } from './rewrites.ts'
 import { parseSearch, withNote } from './search.ts'
 import type { Transforms } from './transforms.ts'
@@ -312,10 +319,8 @@ export class Relay {
     gather.sink = this.#active?.literalSink(text, piece.literal.octets) ?? null
     if (gather.sink === null) return
     gather.sunk = true
-    // What went elsewhere leaves an empty string behind, so that the answer stays readable.
-    const announcedAt = text.lastIndexOf(0x7b) - (piece.literal.binary ? 1 : 0)
     gather.parts.length = 0
-    gather.parts.push(text.subarray(0, announcedAt), Buffer.from('""'))
+    gather.parts.push(withEmptyString(text))
   }
 
   #answered(bytes: Buffer, sunk: boolean): void {

@@ -148,6 +148,17 @@ export function parseFetchAnswer(bytes: Buffer): FetchAnswer {
   return { number, items, uid }
 }
 
+/** What is there of an answer up to a literal that is announced at the end. @throws {GatewayError} SYNTAX */
+export function parseAnswerStart(text: Buffer): FetchAnswer {
+  return parseFetchAnswer(Buffer.concat([withEmptyString(text), Buffer.from(')\r\n')]))
+}
+
+/** The announcement at the end gives way to an empty string: an answer whose literal went elsewhere stays readable. */
+export function withEmptyString(text: Buffer): Buffer {
+  const brace = text.lastIndexOf(0x7b)
+  return Buffer.concat([text.subarray(0, text[brace - 1] === 0x7e ? brace - 1 : brace), Buffer.from('""')])
+}
+
 /** UIDs of `* VANISHED 3:5`. With (EARLIER) they were gone before, and no number shifts (RFC 7162 §3.2.10): none. */
 export function vanishedRanges(line: Buffer): readonly (readonly [number, number])[] {
   const cursor = new Cursor(line, '* VANISHED '.length)

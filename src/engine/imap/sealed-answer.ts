@@ -71,8 +71,17 @@ export class SealedAnswer {
     return this.#ready
   }
 
-  get waitsForContent(): boolean {
-    return this.#stream !== null || (this.#contentTag !== null && this.#opening === null)
+  /** Of the command whose literal is waited for, where this may be it; null: none. @param text up to the literal */
+  awaits(text: Buffer): string | null {
+    if (this.#stream !== null) return this.#stream.awaits
+    return this.#opening === null && announcesWholeBody(text) ? this.#contentTag : null
+  }
+
+  /** Is this the message of an answer that begins so? null: that does not show yet. */
+  owns({ number, uid }: Pick<FetchAnswer, 'number' | 'uid'>): boolean | null {
+    if (!this.#fetch.uid) return number === this.#number
+    if (uid !== null) return uid === this.#number
+    return this.#sequence > 0 ? number === this.#sequence : null
   }
 
   start(): void {
@@ -167,9 +176,9 @@ export class SealedAnswer {
     this.#askPattern(lightItems(this.#fetch.items))
   }
 
-  literalSink(text: Buffer): LiteralSink | null {
+  /** Where a literal goes that is awaited, and of this message. */
+  literalSink(): LiteralSink | null {
     if (this.#stream !== null) return this.#stream.literalSink()
-    if (this.#contentTag === null || this.#opening !== null || !announcesWholeBody(text)) return null
     const opening = this.#open()
     return (bytes, last) => {
       if (bytes.length > 0) opening.push(bytes)
@@ -180,6 +189,10 @@ export class SealedAnswer {
   fetch(answer: FetchAnswer, bytes: Buffer): boolean {
     const mine = this.#fetch.uid ? answer.uid === this.#number : answer.number === this.#number
     if (!mine) return false
+    // Numbers may not shift during FETCH (RFC 9051 §7.5.1): a server that does it would have one message opened as another.
+    if (this.#uid !== null && answer.uid !== null && answer.uid !== this.#uid) {
+      throw new GatewayError('UPSTREAM_UNEXPECTED', { reason: 'another UID than asked for' })
+    }
     if (this.#stream !== null) return this.#stream.fetch(answer, bytes)
     if (this.#outline?.fetch(answer, bytes) === true) return true
     if (this.#contentTag !== null) {

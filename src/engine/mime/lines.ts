@@ -30,3 +30,26 @@ const LOW_BITS = 0x7f7f7f7f
 const ONES = 0x01010101
 /** Words until a lane of eight bits is full. */
 const MAX_LANE = 255
+
+/** Looks for an LF without a CR before it, in octets that come in pieces. */
+export class BareLineFeeds {
+  #found = false
+  #last = 0
+
+  get found(): boolean {
+    return this.#found
+  }
+
+  push(bytes: Buffer): void {
+    if (this.#found || bytes.length === 0) return
+    for (let lf = bytes.indexOf(LF); lf >= 0; lf = bytes.indexOf(LF, lf + 1)) {
+      if ((lf === 0 ? this.#last : bytes[lf - 1]) !== CR) {
+        this.#found = true
+        return
+      }
+    }
+    this.#last = bytes[bytes.length - 1]!
+  }
+}
+
+const CR = 0x0d

@@ -5,7 +5,7 @@
  * must see the same structure in it; where they might not, it is a leaf, sealed whole with its Content-Type.
  */
 import { plainContentType, type TransferEncoding, transferEncoding } from '../mime/content-type.ts'
-import { type HeaderBlock, unfoldedValue } from '../mime/header-block.ts'
+import { type HeaderBlock, type HeaderField, unfoldedValue } from '../mime/header-block.ts'
 import { MAX_CONTAINERS, MAX_NESTING } from '../mime/limits.ts'
 import { INJECTED_BOUNDARY_OCTETS, INJECTED_BOUNDARY_PREFIX } from './format.ts'
 
@@ -35,6 +35,8 @@ export function judge(block: HeaderBlock, around: Surroundings): Judged {
   const leaf: Judged = { kind: 'leaf', encoding, composite }
   if (types.length !== 1 || encoding !== 'identity') return leaf
   if (around.depth >= MAX_NESTING || around.containers >= MAX_CONTAINERS) return leaf
+  // It stands in plain where the part is taken apart, and delimiters of a part with such line ends do so too.
+  if (!isSteady(types[0]!)) return leaf
   const type = plainContentType(types[0]!)
   if (type === null) return leaf
   if (type.type === 'message/rfc822') return { kind: 'message' }
@@ -43,6 +45,14 @@ export function judge(block: HeaderBlock, around: Surroundings): Judged {
   if (type.type === 'multipart/signed') return leaf
   if (around.clashes(type.boundary) || looksInjected(type.boundary)) return leaf
   return { kind: 'multipart', boundary: type.boundary, alternative: type.type === 'multipart/alternative' }
+}
+
+/**
+ * May the field stand in plain? A CR that is not of a CRLF, or a NUL, may end it for another reader or hide a whole message
+ * in it; and of a CR before a line end the server may drop one.
+ */
+function isSteady(field: HeaderField): boolean {
+  return !/\0|\r(?!\n)/.test(field.bytes.toString('latin1'))
 }
 
 const INJECTED_LENGTH = INJECTED_BOUNDARY_PREFIX.length + 2 * INJECTED_BOUNDARY_OCTETS

@@ -187,6 +187,8 @@ class Drafting {
         break
       case 'content-transfer-encoding':
         if (this.#plan.hideEncoding) this.#restore(field)
+        // Where it says nothing of the body it may be missed; another reader would not look for it among the encrypted.
+        else if (this.#plan.judged.kind !== 'leaf' && !isOneHeader(field)) this.#restore(field)
         else if (this.#plan.judged.kind === 'leaf') this.#seal(field)
         else if (this.#plan.injected === null) this.#plain(field)
         else this.#move(field)
@@ -211,8 +213,9 @@ class Drafting {
   }
 
   #plain(field: HeaderField): void {
-    this.#lines.push(withEol(field, this.#eolOf(field)))
-    this.#kept.push(field.name)
+    const text = steadyText(field)
+    this.#line(text, field)
+    this.#keepAs(text, field)
   }
 
   #seal(field: HeaderField): void {
@@ -225,7 +228,7 @@ class Drafting {
 
   /** Into the injected part's header, where opening drops it: it is put back from the exactness. */
   #move(field: HeaderField): void {
-    this.#moved.push(withEol(field, this.#eolOf(field)))
+    this.#moved.push(Buffer.from(steadyText(field) + this.#eolOf(field), 'latin1'))
     this.#restore(field)
   }
 
@@ -250,7 +253,7 @@ class Drafting {
   }
 
   #writeReferences(field: HeaderField): void {
-    const sealed = addSealedReferences(field.bytes.toString('latin1'), this.#eolOf(field))
+    const sealed = addSealedReferences(steadyText(field), this.#eolOf(field))
     this.#line(sealed, field)
     this.#keepAs(dropSealedReferences(sealed), field)
   }
@@ -288,7 +291,8 @@ class Drafting {
     const value = rawValue(field)
     const type = value.slice(0, value.indexOf(';'))
     // Where it is written badly, what stands before a semicolon may be a file name.
-    if (this.#dispositionWritten || !value.includes(';') || !TOKEN.test(type.replace(/\r?\n/g, '').trim())) return
+    const isToken = TOKEN.test(type.replace(/\r?\n/g, '').trim()) && !STRAY_CR.test(type)
+    if (this.#dispositionWritten || !value.includes(';') || !isToken) return
     this.#dispositionWritten = true
     const plain = Buffer.from(`Content-Disposition:${type}${this.#eolOf(field)}`, 'latin1')
     if (injected === null) this.#lines.push(plain)
@@ -297,14 +301,23 @@ class Drafting {
 }
 
 const TOKEN = /^[A-Za-z0-9-]+$/
+const STRAY_CR = /\r(?!\n)/
 
 function isBareDisposition(field: HeaderField): boolean {
-  return TOKEN.test(unfoldedValue(field))
+  return TOKEN.test(unfoldedValue(field)) && isOneHeader(field)
 }
 
 /** A CR inside of a line, or a NUL, may end the header for another reader, or hide a whole message in it (CR as line end). */
 function isOneHeader(field: HeaderField): boolean {
   return !/\0|\r(?![\r\n]|$)/.test(field.bytes.toString('latin1'))
+}
+
+/**
+ * What stands in plain of a field that is one header: without CRs too many in front of its line ends, of which a server
+ * may drop some. Linear, since in such a field every run of CRs ends a line.
+ */
+function steadyText(field: HeaderField): string {
+  return field.bytes.toString('latin1').replace(/\r+(?=\r\n|$)/g, '')
 }
 
 function withEol(field: HeaderField, eol: Eol): Buffer {

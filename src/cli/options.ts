@@ -1,7 +1,7 @@
 /** Options that several subcommands share, with one meaning. */
 import { readFileSync } from 'node:fs'
 import type { Command } from 'commander'
-import { HOSTED_API, VesClient, type VesClientOptions } from '../ves/client/ves-client.ts'
+import { VesClient, type VesClientOptions } from '../ves/client/ves-client.ts'
 import { UsageError } from './exit.ts'
 
 export interface ApiOptions {
@@ -26,8 +26,6 @@ export function clientOf(
   const ca = options.caBundle === undefined ? {} : { ca: readFileSync(options.caBundle, 'utf8') }
   return new VesClient({ api, ...ca, ...more })
 }
-
-export const DEFAULT_API = HOSTED_API
 
 /** Runs with a client, and closes its connections afterwards. */
 export async function withClient<T>(client: VesClient, run: (client: VesClient) => Promise<T>): Promise<T> {

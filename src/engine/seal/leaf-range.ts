@@ -12,7 +12,6 @@ import type { OutlinedLeaf } from './opener.ts'
 
 /** Lines of a sealed body (message-format.md §4). */
 const SEALED_WIDTH = 76
-const SEALED_LINE = SEALED_WIDTH + 2
 
 export interface LeafRange {
   /** Of the sealed body's text: what to fetch. */
@@ -101,6 +100,3 @@ function layOut(plain: Buffer, layout: Base64Layout, first: boolean, last: boole
   const unpadded = last && !layout.padded ? text.replace(/=+$/, '') : text
   return Buffer.from(`${first ? layout.before : ''}${unpadded}${last ? layout.ending : layout.separator}`, 'latin1')
 }
-
-/** Octets of a line of a sealed body with its end. */
-export const SEALED_LINE_OCTETS = SEALED_LINE

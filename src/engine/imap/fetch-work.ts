@@ -19,6 +19,8 @@ import type { LiteralSink, Work, WorkHost } from './work.ts'
 
 /** A command line of our own stays below what any server takes (RFC 7162 §4 asks for 8192). */
 const MAX_SET_OCTETS = 7000
+/** Messages learned about in a second question at once: their set fits a line. */
+const MAX_UNSURE = 500
 /** UIDs looked up one by one before it is cheaper to ask. */
 const MAX_KNOWN = 2000
 /** Sealed messages asked for ahead; each may hold an opened message until its turn comes. */
@@ -48,6 +50,10 @@ export class FetchWork implements Work {
   /** Found by learning, in the server's order. */
   #found: { number: number; uid: number | null; sealed: boolean }[] = []
   #units: Unit[] = []
+  /** Not answered, and not known to be plain or sealed. */
+  #unsure: number[] = []
+  /** Plain messages were answered while learning. */
+  #answeredPlain = false
   /** Text of the last tagged answer, behind the tag. */
   #final: Buffer = Buffer.from(' OK Fetch completed.\r\n')
   #failure: Buffer | GatewayError | null = null
@@ -123,18 +129,18 @@ export class FetchWork implements Work {
     return this.#sunkBy?.literalSink() ?? null
   }
 
-  fetch(answer: FetchAnswer, bytes: Buffer): boolean {
+  fetch(answer: FetchAnswer, bytes: Buffer, cut: boolean): boolean {
     const sunkBy = this.#sunkBy
     this.#sunkBy = null
     // Its octets are with one message: were the answer another one's, nobody may claim it.
-    if (sunkBy !== null) return sunkBy.fetch(answer, bytes)
+    if (sunkBy !== null) return sunkBy.fetch(answer, bytes, cut)
     switch (this.#state.in) {
       case 'learning':
         return this.#learn(answer, bytes)
       case 'both':
-        return this.#learnAndPass(answer, bytes)
+        return this.#learnAndPass(answer, bytes, cut)
       case 'sealed':
-        return this.#state.answers.some((each) => each.fetch(answer, bytes))
+        return this.#state.answers.some((each) => each.fetch(answer, bytes, cut))
       default:
         return false
     }
@@ -154,7 +160,6 @@ export class FetchWork implements Work {
         if (tag !== this.#state.tag) throw new GatewayError('UPSTREAM_UNEXPECTED', { reason: 'tag' })
         if (this.#state.in === 'plain') this.#next()
         else if (!ok) this.#finish()
-        else if (this.#state.in === 'both') this.#startUnits()
         else this.#learned()
         break
       case 'over':
@@ -196,13 +201,18 @@ export class FetchWork implements Work {
     return true
   }
 
-  #learnAndPass(answer: FetchAnswer, bytes: Buffer): boolean {
+  #learnAndPass(answer: FetchAnswer, bytes: Buffer, cut: boolean): boolean {
     const mark = answer.items.findLast((item) => isMarkLabel(bytes.toString('latin1', item.label[0], item.label[1])))
     if (mark === undefined) return false
-    const sealed = isSealed(stringAt(bytes, mark.value[0]))
     const { uid } = answer
-    if (uid !== null) this.#host.mailbox.learn(uid, sealed ? 'sealed' : 'plain')
     const number = this.#fetch.uid ? uid : answer.number
+    if (cut) {
+      // Too large to be held. What was left out may be the mark.
+      if (number !== null) this.#unsure.push(number)
+      return true
+    }
+    const sealed = isSealed(stringAt(bytes, mark.value[0]))
+    if (uid !== null) this.#host.mailbox.learn(uid, sealed ? 'sealed' : 'plain')
     if (sealed) {
       if (number !== null) this.#found.push({ number, uid, sealed })
       return true
@@ -212,20 +222,25 @@ export class FetchWork implements Work {
   }
 
   #learned(): void {
+    if (this.#state.in === 'both') this.#answeredPlain = true
+    if (this.#unsure.length > 0) {
+      const [set] = printSets(this.#unsure.splice(0, MAX_UNSURE), MAX_SET_OCTETS)
+      const tag = this.#host.nextTag()
+      this.#state = { in: 'learning', tag }
+      this.#host.toUpstream(`${tag} ${this.#verb} ${set} (UID ${MARK_FIELDS})\r\n`)
+      return
+    }
     const found = this.#found
     this.#found = []
-    if (!found.some((each) => each.sealed)) {
+    if (!this.#answeredPlain && !found.some((each) => each.sealed)) {
       this.#state = { in: 'over' }
       this.#pass(this.#fetch.withoutVanished)
       return
     }
-    this.#found = found
-    this.#startUnits()
+    this.#startUnits(found)
   }
 
-  #startUnits(): void {
-    const found = this.#found
-    this.#found = []
+  #startUnits(found: readonly { number: number; uid: number | null; sealed: boolean }[]): void {
     const units: Unit[] = []
     let plain: number[] = []
     const flush = (): void => {
@@ -349,13 +364,14 @@ function knownUids(
   ranges: readonly (readonly [number, number])[],
   kind: (uid: number) => MessageKind | null,
 ): { number: number; uid: number; sealed: boolean }[] | null {
-  const known: { number: number; uid: number; sealed: boolean }[] = []
+  // A set: what is named twice is answered once, as the server would.
+  const known = new Map<number, { number: number; uid: number; sealed: boolean }>()
   for (const [low, high] of ranges) {
     for (let uid = low; uid <= high; uid++) {
       const each = kind(uid)
       if (each === null) return null
-      known.push({ number: uid, uid, sealed: each === 'sealed' })
+      known.set(uid, { number: uid, uid, sealed: each === 'sealed' })
     }
   }
-  return known.sort((a, b) => a.number - b.number)
+  return [...known.values()].sort((a, b) => a.number - b.number)
 }

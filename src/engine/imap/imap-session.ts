@@ -11,7 +11,7 @@ import { Framer } from './framer.ts'
 import { PreAuth } from './pre-auth.ts'
 import { Relay } from './relay.ts'
 import { byeLine } from './reply.ts'
-import { literalOfResponse, parseHead } from './response.ts'
+import { isVanishedEarlier, literalOfResponse, parseHead } from './response.ts'
 import { sealTransforms } from './seal-transforms.ts'
 import type { MakeTransforms } from './transforms.ts'
 
@@ -26,7 +26,7 @@ const REARM_MS = 5_000
 /** Text of one command: long UID sets, header lists. */
 const MAX_COMMAND_OCTETS = 256 * 1024
 const MAX_COMMAND_BEFORE_LOGIN = 16 * 1024
-/** A line of a FETCH answer that is taken apart; others may be longer and come in fragments. */
+/** A line that is taken apart; others may be longer and come in fragments. */
 const MAX_RESPONSE_LINE = 1024 * 1024
 
 export class ImapSession implements Session {
@@ -37,7 +37,7 @@ export class ImapSession implements Session {
   readonly #upstream = new Framer({
     maxLineOctets: MAX_RESPONSE_LINE,
     literalOf: literalOfResponse,
-    mayFragment: (start) => parseHead(start).type === 'search' || parseHead(start).type === 'other',
+    mayFragment: (start) => this.#mayFragment(start),
   })
   readonly #preAuth: PreAuth
   #relay: Relay | null = null
@@ -161,6 +161,13 @@ export class ImapSession implements Session {
       this.#bye(asGatewayError(error), asGatewayError(error))
       return null
     }
+  }
+
+  /** Lists of a whole mailbox may be long, and FETCH answers that nobody looks into. */
+  #mayFragment(start: Buffer): boolean {
+    const { type } = parseHead(start)
+    if (type === 'fetch') return this.#relay?.passesFetch === true
+    return type === 'search' || type === 'esearch' || type === 'other' || isVanishedEarlier(start)
   }
 
   #beforeLogin(event: ReaderEvent): void {

@@ -77,10 +77,11 @@ export class OutlineReader {
     this.#stage = 'over'
   }
 
-  /** True: the answer was ours. */
-  fetch(answer: FetchAnswer, bytes: Buffer): boolean {
+  /** True: the answer was ours. @param cut there was more of it than is ever read to make an outline */
+  fetch(answer: FetchAnswer, bytes: Buffer, cut: boolean): boolean {
     if (this.#answered) return false
     try {
+      if (cut) return this.#takeCut(answer)
       switch (this.#stage) {
         case 'root':
           return this.#takeRoot(answer, bytes)
@@ -98,6 +99,14 @@ export class OutlineReader {
       this.#answered = true
       return true
     }
+  }
+
+  /** Then the message is read whole. */
+  #takeCut(answer: FetchAnswer): boolean {
+    if (!answer.items.some((item) => item.name === 'BODY[')) return false
+    this.#root = null
+    this.#answered = true
+    return true
   }
 
   tagged(tag: string): void {

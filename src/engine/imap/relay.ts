@@ -57,8 +57,24 @@ const MAX_QUEUE = 200
 const MAX_PENDING = 500
 /** More than any provider takes; a bound for the file that large ones go through. */
 const MAX_APPEND_OCTETS = 1024 * 1024 * 1024
-/** A FETCH answer that we take apart: its text. Literals in it count too, but for message bodies. */
+/**
+ * A FETCH answer that we take apart: its text and literals, but for message bodies. Literals past it are left out: such a
+ * message is answered in another way.
+ */
 const MAX_ANSWER_OCTETS = 4 * 1024 * 1024
+const IGNORE: LiteralSink = () => {}
+
+/** A FETCH answer on its way into memory. */
+interface Gather {
+  readonly parts: Buffer[]
+  octets: number
+  /** Where the octets of the current literal go instead. */
+  sink: LiteralSink | null
+  /** A work took a literal of it. */
+  sunk: boolean
+  /** A literal of it was left out. */
+  cut: boolean
+}
 
 export class Relay {
   readonly #options: RelayOptions
@@ -72,7 +88,7 @@ export class Relay {
   #ownTag = 0
   /** Of the response being read. */
   #head: ResponseHead = { type: 'other' }
-  #gather: { readonly parts: Buffer[]; octets: number; sink: LiteralSink | null; sunk: boolean } | null = null
+  #gather: Gather | null = null
   #byeSeen = false
   /** What waits for the end of a streamed answer; null: none is under way. */
   #behindStream: Buffer[] | null = null
@@ -161,6 +177,11 @@ export class Relay {
   /** A command that keeps the server busy is open: silence of the client is no idleness. */
   get busy(): boolean {
     return this.#active !== null || this.#append !== null || this.#pending.some(({ name }) => name !== 'IDLE')
+  }
+
+  /** FETCH answers go to the client as they are. */
+  get passesFetch(): boolean {
+    return this.#active?.passing !== false
   }
 
   get wantsClient(): boolean {
@@ -255,7 +276,7 @@ export class Relay {
         return
       case 'fetch':
         if (active === null || active.passing || piece.is === 'fragment') break
-        this.#gather = { parts: [], octets: 0, sink: null, sunk: false }
+        this.#gather = { parts: [], octets: 0, sink: null, sunk: false, cut: false }
         this.#gathered(piece)
         return
       case 'status':
@@ -312,21 +333,24 @@ export class Relay {
     if (piece.is !== 'line') return
     if (piece.literal === null) {
       this.#gather = null
-      this.#answered(Buffer.concat(gather.parts), gather.sunk)
+      this.#answered(Buffer.concat(gather.parts), gather)
       return
     }
     const text = Buffer.concat(gather.parts)
     gather.sink = this.#active?.literalSink(text, piece.literal.octets) ?? null
-    if (gather.sink === null) return
-    gather.sunk = true
+    if (gather.sink !== null) gather.sunk = true
+    else if (gather.octets + piece.literal.octets > MAX_ANSWER_OCTETS) {
+      gather.cut = true
+      gather.sink = IGNORE
+    } else return
     gather.parts.length = 0
     gather.parts.push(withEmptyString(text))
   }
 
-  #answered(bytes: Buffer, sunk: boolean): void {
-    const ours = this.#active?.fetch(parseFetchAnswer(bytes), bytes) === true
+  #answered(bytes: Buffer, { sunk, cut }: Gather): void {
+    const ours = this.#active?.fetch(parseFetchAnswer(bytes), bytes, cut) === true
     if (ours) return
-    if (sunk) throw new GatewayError('UPSTREAM_UNEXPECTED', { reason: 'answer for another message' })
+    if (sunk || cut) throw new GatewayError('UPSTREAM_UNEXPECTED', { reason: 'answer for another message' })
     this.#toClient(bytes)
   }
 

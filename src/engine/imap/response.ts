@@ -159,6 +159,11 @@ export function withEmptyString(text: Buffer): Buffer {
   return Buffer.concat([text.subarray(0, text[brace - 1] === 0x7e ? brace - 1 : brace), Buffer.from('""')])
 }
 
+/** `* VANISHED (EARLIER) …`: a list for the client, however long. @param start of the line */
+export function isVanishedEarlier(start: Buffer): boolean {
+  return /^\* VANISHED \(/i.test(start.toString('latin1', 0, 12))
+}
+
 /** UIDs of `* VANISHED 3:5`. With (EARLIER) they were gone before, and no number shifts (RFC 7162 §3.2.10): none. */
 export function vanishedRanges(line: Buffer): readonly (readonly [number, number])[] {
   const cursor = new Cursor(line, '* VANISHED '.length)

@@ -186,7 +186,7 @@ export class SealedAnswer {
     }
   }
 
-  fetch(answer: FetchAnswer, bytes: Buffer): boolean {
+  fetch(answer: FetchAnswer, bytes: Buffer, cut: boolean): boolean {
     const mine = this.#fetch.uid ? answer.uid === this.#number : answer.number === this.#number
     if (!mine) return false
     // Numbers may not shift during FETCH (RFC 9051 §7.5.1): a server that does it would have one message opened as another.
@@ -194,7 +194,7 @@ export class SealedAnswer {
       throw new GatewayError('UPSTREAM_UNEXPECTED', { reason: 'another UID than asked for' })
     }
     if (this.#stream !== null) return this.#stream.fetch(answer, bytes)
-    if (this.#outline?.fetch(answer, bytes) === true) return true
+    if (this.#outline?.fetch(answer, bytes, cut) === true) return true
     if (this.#contentTag !== null) {
       const body = answer.items.find((item) => isWholeBody(item, bytes))
       if (body !== undefined) {

@@ -24,8 +24,8 @@ export interface Work {
   readonly passing: boolean
   /** A literal in a FETCH answer: where its octets go, null = into the answer. @param text of the answer so far */
   literalSink(text: Buffer, octets: number): LiteralSink | null
-  /** A whole FETCH answer; true: it was ours. */
-  fetch(answer: FetchAnswer, bytes: Buffer): boolean
+  /** A whole FETCH answer; true: it was ours. @param cut literals in it were too much, and stand as empty strings */
+  fetch(answer: FetchAnswer, bytes: Buffer, cut: boolean): boolean
   continuation(line: Buffer): void
   expunged(number: number): void
   vanished(ranges: readonly (readonly [number, number])[]): void

@@ -31,6 +31,15 @@ const RULES = {
       ...ANY_FILE_IO,
     ],
   },
+  // Runs in the browser: what it uses of Node is replaced there by `viewer/stand-in`.
+  viewer: {
+    layers: ['base', 'engine', 'ves'],
+    packages: [
+      ...['@noble/ciphers/aes.js', '@noble/hashes/legacy.js', '@noble/hashes/pbkdf2.js', '@noble/hashes/sha2.js'],
+      ...['@noble/post-quantum/ml-kem.js', 'dompurify'],
+    ],
+  },
+  'viewer/bundle.ts': { layers: ['base'], packages: ['esbuild', 'crypto', ...ANY_FILE_IO] },
   net: {
     layers: ['base', 'engine', 'ves'],
     packages: [
@@ -39,7 +48,7 @@ const RULES = {
     ],
   },
   workers: {
-    layers: ['base', 'engine', 'ves', 'net'],
+    layers: ['base', 'engine', 'ves', 'net', 'viewer/bundle.ts'],
     packages: [
       ...['piscina', 'pino', 'prom-client', 'ioredis', 'sqlite', 'zod', 'cluster', 'net', 'crypto', 'buffer', 'util'],
       ...['worker_threads', 'v8', 'process', 'fs/promises', ...ANY_FILE_IO],
@@ -62,6 +71,7 @@ const ONLY_IN = {
   'uWebSockets.js': ['net/uws.ts', 'net/uws-websocket.ts'],
   'node-forge': ['net'],
   '@peculiar/x509': ['net'],
+  esbuild: ['viewer/bundle.ts'],
 }
 
 const FROM =

@@ -134,9 +134,8 @@ function sealPadded(keyAndIv: Buffer, plain: Uint8Array): Buffer {
   const pad = (2 * PAD_OCTETS - 1 - (plain.length % PAD_OCTETS)) % PAD_OCTETS
   const cipher = createCipheriv('aes-256-gcm', keyAndIv.subarray(0, KEY_OCTETS), keyAndIv.subarray(KEY_OCTETS))
   return Buffer.concat([
-    cipher.update(Buffer.of(pad)),
-    cipher.update(plain),
-    cipher.update(Buffer.alloc(pad)),
+    // At once: the browser's stand-in for node:crypto has no streams.
+    cipher.update(Buffer.concat([Buffer.of(pad), plain, Buffer.alloc(pad)])),
     cipher.final(),
     cipher.getAuthTag(),
   ])

@@ -31,6 +31,8 @@ export interface ApiRequest {
   /** Present = POST. */
   readonly body?: JsonObject
   readonly bearer?: Secret<string>
+  /** Whom the request is passed on for: a repository that trusts us counts it as theirs. */
+  readonly forwardedFor?: string
   /** Doing it twice is as good as once: repeated when the connection fails after it was sent. GETs always are. */
   readonly repeatable?: boolean
 }
@@ -145,6 +147,7 @@ export class ApiConnection {
   #headers(request: ApiRequest): Record<string, string> {
     const headers: Record<string, string> = { accept: 'application/json', 'user-agent': this.#options.userAgent }
     if (request.body !== undefined) headers['content-type'] = 'application/json'
+    if (request.forwardedFor !== undefined) headers['x-forwarded-for'] = request.forwardedFor
     if (request.bearer !== undefined) headers.authorization = `Bearer ${request.bearer.expose()}`
     return headers
   }

@@ -174,6 +174,11 @@ export class VaultSession implements VesSession {
     return checkToken(textAt(result, 'verifyToken'))
   }
 
+  /** The session's token, for others that ask the repository with it (the spool). */
+  bearer(): Promise<Secret<string>> {
+    return this.#token.get()
+  }
+
   /** Matters of key exchange are being worked on. */
   get exchanging(): boolean {
     return this.#exchange.busy

@@ -47,6 +47,8 @@ export interface VesClientOptions {
   readonly ca?: string
   /** Who runs key operations. Default: in place. */
   readonly keys?: KeyOperations
+  /** Encrypted private key that is unlocked in vain for vaults that don't exist. Default: one is made, on OpenSSL. */
+  readonly decoy?: string
   /** No failed login is told sooner, so that its time does not say why. Default 250. */
   readonly failedUnlockMs?: number
 }
@@ -202,7 +204,7 @@ export class VesClient {
       nowMs: this.#nowMs,
       octetsOf: ({ value }) => value.expose().length + 512,
     })
-    this.#decoy = makeVaultKey('P-256', makeVeskey()).privateKey
+    this.#decoy = options.decoy ?? makeVaultKey('P-256', makeVeskey()).privateKey
   }
 
   /** @throws GatewayError BAD_CREDENTIALS for a wrong VESkey and for no such vault, in about the same time; ACCESS_DENIED for a locked account; VES_* otherwise */

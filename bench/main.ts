@@ -1,5 +1,6 @@
 /**
- * `npm run bench -- NAME [--json OUT]`: one file per bench, `bench/NAME/NAME.bench.ts`, each exporting `rows()`.
+ * `npm run bench -- NAME [ROW…] [--json OUT]`: one file per bench, `bench/NAME/NAME.bench.ts`, each exporting `rows()`.
+ * ROW: the beginning of a row's name, for benches that measure only what is asked for (smtp); all without one.
  */
 import { existsSync } from 'node:fs'
 import { parseArgs } from 'node:util'
@@ -12,5 +13,5 @@ if (!/^[a-z]+$/.test(name) || !existsSync(file)) {
   process.stderr.write(`usage: npm run bench -- NAME [--json OUT]; no bench "${name}"\n`)
   process.exit(1)
 }
-const bench = (await import(file.href)) as { rows(): Promise<Row[]> }
-report(await bench.rows(), values.json ?? null)
+const bench = (await import(file.href)) as { rows(only: readonly string[]): Promise<Row[]> }
+report(await bench.rows(positionals.slice(1)), values.json ?? null)

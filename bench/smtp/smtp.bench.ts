@@ -2,38 +2,67 @@
  * Submission through us and straight to the same server (commands.md, "smtp"): the real daemon with two workers and its
  * embedded repository (durable, ML-KEM-768 vaults), one recipient, no TLS on either side so that both ways do the same.
  * Messages per second; at 10 MB megabytes per second. Load, server, daemon and repository share this machine's cores.
+ *
+ * Postfix is durable as it comes, and discards what it has queued: deliveries of one way would else be done in the time
+ * of the other. Each phase has an end, and a row is told as soon as it is there; one that fails says why.
  */
 import { spawn } from 'node:child_process'
-import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { startGateway } from '../../src/cli/demo/gateway.ts'
-import { startProvider } from '../../src/cli/sandbox/provider.ts'
+import { type Provider, startProvider } from '../../src/cli/sandbox/provider.ts'
 import { median, quantile, type Row } from '../rows.ts'
-import { load, type Measured, messageOf, type Target } from './load.ts'
+import { COMMANDS, load, type Measured, messageOf, type Target } from './load.ts'
+import { cpuOf } from './processes.ts'
 
 const ROUNDS = 3
-const ROUND_MS = 2000
+/** A round sends for so long, finishes what it began, and is given up after `limitMs`. */
+const ROUND = { forMs: 1500, limitMs: 40_000 }
+/** Rounds after which no more are begun: fifty messages of 10 MB are a gigabyte each time, in and out. */
+const ROW_MS = 15_000
 const SIZES = [
   ['4k', 4 * 1024],
   ['100k', 100 * 1024],
   ['10m', 10 * 1024 * 1024],
 ] as const
 const CONNECTIONS = [1, 50] as const
-/** A clock tick of /proc/PID/stat. */
-const TICKS_PER_SECOND = 100
 
-export async function rows(): Promise<Row[]> {
+/** @param only beginnings of the names of rows to measure; none: all */
+export async function rows(only: readonly string[]): Promise<Row[]> {
   const directory = mkdtempSync(join(tmpdir(), 'vm-smtp-'))
   chmodSync(directory, 0o755)
   const provider = await startProvider({
     directory: join(directory, 'p'),
     domain: 'bench.test',
     users: ['alice', 'bob'].map((name) => ({ name, password: `${name}-pw` })),
+    postfixSettings: ['virtual_transport = discard:', 'in_flow_delay = 0'],
   })
-  const sink = await startSink()
+  const out: Row[] = []
+  let sink: { port: number; stop: () => void } | null = null
+  try {
+    sink = await startSink()
+    await measure(directory, provider, sink.port, only, (row) => {
+      out.push(row)
+      process.stderr.write(`${printed(row)}\n`)
+    })
+    return out
+  } finally {
+    sink?.stop()
+    await provider.stop()
+    rmSync(directory, { recursive: true, force: true })
+  }
+}
+
+async function measure(
+  directory: string,
+  provider: Provider,
+  sinkPort: number,
+  only: readonly string[],
+  told: (row: Row) => void,
+): Promise<void> {
   const port = 30_000 + (process.pid % 5000)
   const gateway = await startGateway({
     directory,
@@ -43,131 +72,102 @@ export async function rows(): Promise<Row[]> {
     daemons: [{ server: 'smtp', host: '127.0.0.1', port, tls: { level: 'none' } }],
   })
   try {
-    const through = async (account: string, providerPort: number): Promise<Target> => {
+    const pair = async (account: string, providerPort: number): Promise<Pair> => {
       const password = await gateway.createAccount(account)
-      const smtp = {
-        host: '127.0.0.1',
-        port: providerPort,
-        login: 'alice',
-        password: 'alice-pw',
-        tls: { level: 'none' },
-      }
-      await gateway.setProfile(account, password, { smtp: { ...smtp, mode: 'REJECT' } })
-      return { port, user: account, password }
+      const server = { host: '127.0.0.1', port: providerPort, tls: { level: 'none' }, mode: 'REJECT' }
+      await gateway.setProfile(account, password, { smtp: { ...server, login: 'alice', password: 'alice-pw' } })
+      const direct = { port: providerPort, user: 'alice', password: 'alice-pw' }
+      return { ours: { port, user: account, password }, direct, pid: gateway.pid }
     }
     await gateway.createAccount('bob@bench.test')
-    const straight = { user: 'alice', password: 'alice-pw' }
-    const toSink = { ours: await through('alice@bench.test', sink.port), direct: { ...straight, port: sink.port } }
-    const toPostfix = {
-      ours: await through('carol@bench.test', provider.ports.submission),
-      direct: { ...straight, port: provider.ports.submission },
+    const pairs = [
+      ['', await pair('alice@bench.test', sinkPort)],
+      ['-postfix', await pair('carol@bench.test', provider.ports.submission)],
+    ] as const
+    for (const [suffix, ways] of pairs) {
+      for (const [size, octets] of SIZES) {
+        for (const connections of CONNECTIONS) {
+          const name = `${size}-${connections}${suffix}`
+          if (only.length > 0 && !only.some((begin) => name.startsWith(begin))) continue
+          for (const row of await rowsOf(name, ways, octets, connections)) told(row)
+        }
+      }
     }
-    return [...(await compared(toSink, '', gateway.pid)), ...(await compared(toPostfix, '-postfix', gateway.pid))]
   } finally {
     await gateway.stop()
-    sink.stop()
-    await provider.stop()
-    rmSync(directory, { recursive: true, force: true })
   }
 }
 
 interface Pair {
   readonly ours: Target
   readonly direct: Target
+  /** The gateway's guard. */
+  readonly pid: number
 }
 
-async function compared(pair: Pair, suffix: string, pid: number): Promise<Row[]> {
-  const out: Row[] = []
-  for (const [size, octets] of SIZES) {
-    const message = messageOf(octets)
-    for (const connections of CONNECTIONS) {
-      const seen = { ours: [] as Measured[], direct: [] as Measured[] }
-      let cpuSeconds = 0
-      let messages = 0
-      // The first round warms up; at 10 MB it would cost gigabytes and change nothing.
-      for (let round = size === '10m' ? 0 : -1; round < ROUNDS; round++) {
-        const before = cpuOf(pid)
-        const ours = await load(pair.ours, connections, message, ROUND_MS)
-        const direct = await load(pair.direct, connections, message, ROUND_MS)
-        if (round < 0) continue
-        cpuSeconds += cpuOf(pid) - before
-        messages += ours.messages
-        seen.ours.push(ours)
-        seen.direct.push(direct)
-      }
-      const big = size === '10m'
-      const rate = ({ messages: count, seconds }: Measured): number => (big ? (count * octets) / 1e6 : count) / seconds
-      const value = median(seen.ours.map(rate))
-      const direct = median(seen.direct.map(rate))
-      const of = (q: number): number =>
-        quantile(
-          seen.ours.flatMap(({ messageMs }) => messageMs),
-          q,
-        )
-      process.stderr.write(
-        `${size}-${connections}${suffix}: ${value.toFixed(1)}, direct ${direct.toFixed(1)}, ${((cpuSeconds / messages) * 1000).toFixed(2)} ms CPU a message\n`,
-      )
-      out.push({
-        bench: 'smtp',
-        name: `${size}-${connections}${suffix}`,
-        value,
-        unit: big ? 'MB/s' : 'messages/s',
-        direct,
-        ratio: value / direct,
-        p50: of(0.5),
-        p99: of(0.99),
-        note: `${((cpuSeconds / messages) * 1000).toFixed(2)} ms CPU a message`,
-      })
-      if (size === '4k' && connections === 1 && suffix === '') out.push(addedLatency(seen.ours, seen.direct))
-    }
-  }
-  return out
-}
-
-/** On one connection with nobody else: what a message takes longer, and a command (p50, p99). */
-function addedLatency(ours: readonly Measured[], direct: readonly Measured[]): Row {
-  const added = (q: number, of: (one: Measured) => readonly number[]): number =>
-    quantile(ours.flatMap(of), q) - quantile(direct.flatMap(of), q)
-  return {
-    bench: 'smtp',
-    name: 'added-latency',
-    value: added(0.5, ({ messageMs }) => messageMs),
-    unit: 'ms',
-    p50: added(0.5, ({ commandMs }) => commandMs),
-    p99: added(0.99, ({ commandMs }) => commandMs),
-    note: 'a 4 KB message; p50 and p99: a command',
-  }
-}
-
-/** CPU seconds of a process and all below it. */
-function cpuOf(pid: number): number {
-  let ticks = 0
-  const children = new Map<number, number[]>()
-  const own = new Map<number, number>()
-  for (const name of readdirSync('/proc')) {
-    if (!/^\d+$/.test(name)) continue
-    const stat = statOf(name)
-    if (stat === null) continue
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-    const parent = Number(fields[1])
-    children.set(parent, [...(children.get(parent) ?? []), Number(name)])
-    own.set(Number(name), Number(fields[11]) + Number(fields[12]))
-  }
-  const pending = [pid]
-  for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
-    ticks += own.get(next) ?? 0
-    pending.push(...(children.get(next) ?? []))
-  }
-  return ticks / TICKS_PER_SECOND
-}
-
-function statOf(pid: string): string | null {
+async function rowsOf(name: string, pair: Pair, octets: number, connections: number): Promise<Row[]> {
+  const isBig = octets > 1e6
+  const unit = isBig ? 'MB/s' : 'messages/s'
+  const message = messageOf(octets)
+  const ours: Measured[] = []
+  const direct: Measured[] = []
+  let cpuSeconds = 0
+  const begunMs = performance.now()
   try {
-    return readFileSync(`/proc/${pid}/stat`, 'latin1')
+    // The first round warms up; at 10 MB it would cost gigabytes and change nothing.
+    for (let round = isBig ? 0 : -1; round < ROUNDS; round++) {
+      if (round > 0 && performance.now() - begunMs > ROW_MS) break
+      const before = cpuOf(pair.pid)
+      const through = await load(pair.ours, connections, message, ROUND)
+      const used = cpuOf(pair.pid) - before
+      const straight = await load(pair.direct, connections, message, ROUND)
+      if (round < 0) continue
+      cpuSeconds += used
+      ours.push(through)
+      direct.push(straight)
+    }
   } catch (error) {
-    if (['ENOENT', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '')) return null
-    throw error
+    return [{ bench: 'smtp', name, value: Number.NaN, unit, note: `failed: ${(error as Error).message}` }]
   }
+  const rate = ({ messages, seconds }: Measured): number => (isBig ? (messages * octets) / 1e6 : messages) / seconds
+  const value = median(ours.map(rate))
+  const limit = median(direct.map(rate))
+  const messages = ours.reduce((sum, one) => sum + one.messages, 0)
+  const took = (q: number): number =>
+    quantile(
+      ours.flatMap(({ messageMs }) => messageMs),
+      q,
+    )
+  const row: Row = {
+    bench: 'smtp',
+    name,
+    value,
+    unit,
+    direct: limit,
+    ratio: value / limit,
+    p50: took(0.5),
+    p99: took(0.99),
+    note: `${((cpuSeconds / messages) * 1000).toFixed(2)} ms CPU a message`,
+  }
+  return name === '4k-1' ? [row, ...addedLatency(ours, direct)] : [row]
+}
+
+/** On one connection with nobody else: what a whole message takes longer, and each of its commands. */
+function addedLatency(ours: readonly Measured[], direct: readonly Measured[]): Row[] {
+  const added = (name: string, of: (one: Measured) => readonly number[], note: string): Row => {
+    const more = (q: number): number => quantile(ours.flatMap(of), q) - quantile(direct.flatMap(of), q)
+    return { bench: 'smtp', name, value: more(0.5), unit: 'ms', p50: more(0.5), p99: more(0.99), note }
+  }
+  return [
+    added('added-latency', ({ messageMs }) => messageMs, 'a 4 KB message, MAIL to the final reply'),
+    ...COMMANDS.map((command) => added(`added-latency-${command}`, ({ commandMs }) => commandMs[command], 'a command')),
+  ]
+}
+
+function printed({ name, value, unit, direct, ratio, p50, p99, note }: Row): string {
+  const than = direct === undefined ? '' : `, direct ${direct.toFixed(1)}, ratio ${ratio?.toFixed(2)}`
+  const quantiles = p50 === undefined ? '' : `, p50 ${p50.toFixed(2)} ms, p99 ${p99?.toFixed(2)} ms`
+  return `${name}: ${value.toFixed(2)} ${unit}${than}${quantiles} (${note})`
 }
 
 async function startSink(): Promise<{ port: number; stop: () => void }> {

@@ -26,6 +26,8 @@ export interface ProviderOptions {
   readonly directory: string
   readonly domain: string
   readonly users: readonly ProviderUser[]
+  /** Lines to add to Postfix's main.cf. */
+  readonly postfixSettings?: readonly string[]
 }
 
 const PORT_NAMES = [
@@ -65,7 +67,8 @@ export interface Provider {
 }
 
 /** @throws Error that quotes a server's log where it does not come up */
-export async function startProvider({ directory, domain, users }: ProviderOptions): Promise<Provider> {
+export async function startProvider(options: ProviderOptions): Promise<Provider> {
+  const { directory, domain, users, postfixSettings = [] } = options
   const place: ProviderPlace = {
     directory,
     domain,
@@ -76,7 +79,7 @@ export async function startProvider({ directory, domain, users }: ProviderOption
     mailUid: MAIL_UID,
   }
   const maildir = (name: string): string => join(directory, 'mail', name, 'Maildir')
-  writeFiles(place, users)
+  writeFiles(place, users, postfixSettings)
   const servers: Server[] = []
   const stop = async (): Promise<void> => {
     await Promise.all(servers.map((server) => server.stop()))
@@ -100,7 +103,7 @@ export async function startProvider({ directory, domain, users }: ProviderOption
   return { host: '127.0.0.1', domain, ports: place.ports, certFile: place.certFile, maildir, stop }
 }
 
-function writeFiles(place: ProviderPlace, users: readonly ProviderUser[]): void {
+function writeFiles(place: ProviderPlace, users: readonly ProviderUser[], postfixSettings: readonly string[]): void {
   const { directory, domain } = place
   for (const [folder, mode] of [
     ['', 0o755],
@@ -128,7 +131,10 @@ function writeFiles(place: ProviderPlace, users: readonly ProviderUser[]): void 
   )
   writeFileSync(place.passwdFile, passwd.join(''))
   writeFileSync(join(directory, 'dovecot.conf'), dovecotConfiguration(place))
-  writeFileSync(join(directory, 'postfix/etc/main.cf'), postfixMain(place))
+  writeFileSync(
+    join(directory, 'postfix/etc/main.cf'),
+    postfixMain(place) + postfixSettings.map((line) => `${line}\n`).join(''),
+  )
   writeFileSync(join(directory, 'postfix/etc/master.cf'), postfixMaster(place))
   // Postfix wants its data folder to be its own user's.
   const { uid, gid } = userOf('postfix')

@@ -1,0 +1,174 @@
+/**
+ * Idle IMAP sessions with TLS on both sides: resident memory of the worker, less what it has with a few, and its CPU time
+ * while nothing happens; beside it a bare node:tls pipe, in the same run.
+ */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { connect, createSecureContext, type TLSSocket } from 'node:tls'
+import { fileURLToPath } from 'node:url'
+import { startGateway } from '../../src/cli/demo/gateway.ts'
+import type { Provider } from '../../src/cli/sandbox/provider.ts'
+import { selfSigned } from '../../src/net/certificates.ts'
+import { cpuOf } from '../smtp/processes.ts'
+
+/** Sessions before the first measurement: code is compiled, caches are made. */
+const WARM = 100
+/** Connections that are being opened at a time. */
+const AT_ONCE = 20
+/** What collectors and allocators get to settle, and how long nothing happens. */
+const SETTLE_MS = 3000
+
+export interface Idle {
+  /** Per session. */
+  readonly kib: number
+  /** CPU microseconds that a session takes each second. */
+  readonly cpuUs: number
+}
+
+/** @returns ours and the pipe's, at each of the numbers of sessions */
+export async function measureIdle(sizes: readonly number[]): Promise<{ ours: Idle; pipe: Idle }[]> {
+  const directory = mkdtempSync(join(tmpdir(), 'vm-idle-'))
+  const children: ChildProcess[] = []
+  try {
+    const { cert, pkey } = selfSigned(['localhost', '127.0.0.1'], Date.now())
+    const files = [join(directory, 'cert.pem'), join(directory, 'key.pem')] as const
+    writeFileSync(files[0], cert)
+    writeFileSync(files[1], pkey, { mode: 0o600 })
+    const provider = await program('imap-provider.ts', children, ...files)
+    const bare = await program('bare-pipe.ts', children, ...files, String(provider.port))
+    const ca = createSecureContext({ ca: cert })
+    const pipe = await measure(sizes, bare.pid, () => session(bare.port, ca, { user: 'x', pass: 'x' }))
+    const gateway = await startGateway({
+      directory,
+      provider: { certFile: files[0] } as Provider,
+      workers: 1,
+      anyPorts: true,
+      configuration: {
+        '*': {
+          limits: {
+            providerNetworks: ['127.0.0.0/8'],
+            sessions: 50_000,
+            sessionsPerAccount: 50_000,
+            sessionsPerAddress: 50_000,
+          },
+        },
+      },
+    })
+    try {
+      const pass = await gateway.createAccount('alice@idle.test')
+      const server = { host: '127.0.0.1', port: provider.port, login: 'a', password: 'b', tls: { persist: true } }
+      await gateway.setProfile('alice@idle.test', pass, { imap: server })
+      const trusted = createSecureContext({ ca: gateway.ca })
+      const worker = workerPid(gateway.logFile)
+      const ours = await measure(sizes, worker, () =>
+        session(gateway.ports.imaps, trusted, { user: 'alice@idle.test', pass }),
+      )
+      return sizes.map((_, i) => ({ ours: ours[i]!, pipe: pipe[i]! }))
+    } finally {
+      await gateway.stop()
+    }
+  } finally {
+    for (const child of children) child.kill('SIGKILL')
+    rmSync(directory, { recursive: true, force: true })
+  }
+}
+
+async function measure(sizes: readonly number[], pid: number, open: () => Promise<TLSSocket>): Promise<Idle[]> {
+  const sockets: TLSSocket[] = []
+  const fill = async (size: number): Promise<void> => {
+    const opener = async (): Promise<void> => {
+      while (sockets.length + pending < size) {
+        pending++
+        const socket = await open()
+        pending--
+        sockets.push(socket)
+      }
+    }
+    let pending = 0
+    await Promise.all(Array.from({ length: AT_ONCE }, opener))
+    await later(SETTLE_MS)
+  }
+  await fill(WARM)
+  const before = residentKib(pid)
+  const results: Idle[] = []
+  for (const size of sizes) {
+    await fill(size)
+    const kib = (residentKib(pid) - before) / (sockets.length - WARM)
+    const cpuBefore = cpuOf(pid)
+    await later(SETTLE_MS)
+    const cpuUs = ((cpuOf(pid) - cpuBefore) * 1e6) / (SETTLE_MS / 1000) / sockets.length
+    results.push({ kib, cpuUs })
+  }
+  for (const socket of sockets) socket.destroy()
+  await later(SETTLE_MS)
+  return results
+}
+
+/** A client that has logged in, selected a mailbox, and idles. */
+async function session(
+  port: number,
+  secureContext: ReturnType<typeof createSecureContext>,
+  login: { readonly user: string; readonly pass: string },
+): Promise<TLSSocket> {
+  const socket = connect({ host: '127.0.0.1', port, servername: 'localhost', secureContext })
+  socket.setEncoding('latin1')
+  let seen = ''
+  let wake = (): void => {}
+  let fail = (): void => {}
+  socket.on('error', () => {}).on('close', () => fail())
+  socket.on('data', (text: string) => {
+    seen += text
+    wake()
+  })
+  const until = async (wanted: RegExp): Promise<void> => {
+    while (!wanted.test(seen)) {
+      if (/^a (NO|BAD)/m.test(seen)) throw new Error(seen)
+      await new Promise<void>((resolve, reject) => {
+        wake = resolve
+        fail = () => reject(new Error(`closed: ${seen.slice(-200)}`))
+      })
+    }
+    seen = ''
+  }
+  await once(socket, 'secureConnect')
+  await until(/^\* OK/)
+  socket.write(`a LOGIN "${login.user}" "${login.pass}"\r\n`)
+  await until(/^a OK/m)
+  socket.write('b SELECT INBOX\r\n')
+  await until(/^b OK/m)
+  socket.write('c IDLE\r\n')
+  await until(/^\+/m)
+  socket
+    .removeAllListeners('data')
+    .removeAllListeners('close')
+    .on('error', () => {})
+    .resume()
+  return socket
+}
+
+async function program(
+  file: string,
+  children: ChildProcess[],
+  ...args: string[]
+): Promise<{ readonly port: number; readonly pid: number }> {
+  const path = fileURLToPath(new URL(`./${file}`, import.meta.url))
+  const child = spawn(process.execPath, [path, ...args], { stdio: ['ignore', 'pipe', 'inherit'] })
+  children.push(child)
+  const [line] = (await once(child.stdout!, 'data')) as [Buffer]
+  return { port: Number(line), pid: child.pid! }
+}
+
+function residentKib(pid: number): number {
+  return Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1])
+}
+
+function workerPid(logFile: string): number {
+  return Number(/"workerPid":(\d+)/.exec(readFileSync(logFile, 'utf8'))?.[1])
+}
+
+function later(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms))
+}

@@ -77,6 +77,22 @@ export interface Questions {
       | { readonly op: 'clear' }
     answer: { readonly bytes: Buffer | null }
   }
+  /**
+   * Sizes of an opened message, remembered for all sessions of this account at its provider (imap.md §5); the value means
+   * something only to who keeps it. Losing it costs time: what cannot be had is null, what cannot be kept is dropped.
+   */
+  sizes: {
+    ask:
+      | { readonly op: 'recall'; readonly mailbox: string; readonly uidValidity: number; readonly uid: number }
+      | {
+          readonly op: 'keep'
+          readonly mailbox: string
+          readonly uidValidity: number
+          readonly uid: number
+          readonly sizes: Buffer
+        }
+    answer: { readonly sizes: Buffer | null }
+  }
   /** Nothing but time, e.g. the delay of a failed login. */
   wait: { ask: { readonly ms: number }; answer: null }
 }

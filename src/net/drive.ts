@@ -31,7 +31,10 @@ import { Wire } from './wire.ts'
 const CLIENT_GONE_MS = 60_000
 
 /** The questions that are answered elsewhere; the others are answered here. */
-export type ServiceKind = Exclude<QuestionKind, 'connect' | 'start-tls' | 'wait' | 'derive-key' | 'token' | 'spill'>
+export type ServiceKind = Exclude<
+  QuestionKind,
+  'connect' | 'start-tls' | 'wait' | 'derive-key' | 'token' | 'spill' | 'sizes'
+>
 
 /** One per session. Each rejects with a GatewayError to refuse. `signal`: the session is over, nobody waits any more. */
 export type Services = {
@@ -39,6 +42,8 @@ export type Services = {
 } & {
   /** Where absent, token endpoints are refused. */
   readonly token?: (ask: AskOf<'token'>, signal: AbortSignal) => Promise<AnswerOf<'token'>>
+  /** Where absent, nothing is remembered. */
+  readonly sizes?: (ask: AskOf<'sizes'>, signal: AbortSignal) => Promise<AnswerOf<'sizes'>>
 }
 
 export interface DriveOptions {
@@ -238,6 +243,8 @@ export class Drive {
       case 'token':
         if (services.token === undefined) throw new GatewayError('SASL_SEQUENCE', { reason: 'token endpoint' })
         return services.token(ask.ask, signal)
+      case 'sizes':
+        return services.sizes === undefined ? { sizes: null } : services.sizes(ask.ask, signal)
       case 'derive-key':
         return deriveKey(ask.ask)
       case 'spill':

@@ -26,6 +26,7 @@ import { ThreadPool } from './pool.ts'
 import { Protection } from './protection.ts'
 import { sessionOf } from './session-kinds.ts'
 import { SessionLimits } from './session-limits.ts'
+import { SizeStore } from './size-store.ts'
 import { Spools } from './spools.ts'
 import { openState } from './state.ts'
 
@@ -39,6 +40,7 @@ export interface Composition {
   readonly tokens: OAuthTokens
   readonly protection: Protection
   readonly limits: SessionLimits
+  readonly sizes: SizeStore
   /** What the HTTP side answers a tenant's visitors with. */
   readonly nowSite: (tenant: Tenant, isSecure: boolean) => NowParts
   readonly spools: Spools
@@ -100,6 +102,7 @@ export function compose({ file, log, ticketKeys, workers, session }: ComposeOpti
     tokens: new OAuthTokens({ nowMs: Date.now, timeoutMs: config['limits.connectSeconds'] * 1000 }),
     protection: new Protection(state),
     limits: new SessionLimits(state),
+    sizes: new SizeStore(state),
     session: session ?? sessionOf,
     close: async () => {
       spools.close()

@@ -10,6 +10,8 @@ const ANSWER_MS = 250
 const RENEW_MS = 20_000
 /** Scores fall by one a second, and nobody has a score of a day. */
 const SCORE_TTL_SECONDS = 86_400
+/** What nobody has asked for on another machine in that time is learned again. */
+const KEPT_TTL_SECONDS = 30 * 86_400
 
 /** KEYS[1]; points, now in ms. Score and time in one string. */
 const ADD = `
@@ -98,6 +100,24 @@ export class RedisState implements SharedState {
       this.#down(error instanceof Error ? error.message : String(error))
       return own
     }
+  }
+
+  async recall(key: string): Promise<Buffer | null> {
+    const own = await this.#own.recall(key)
+    if (own !== null) return own
+    try {
+      const value = await this.#redis.getBuffer(`kept:${key}`)
+      if (value !== null) this.#own.keep(key, value)
+      return value
+    } catch (error) {
+      this.#down(error instanceof Error ? error.message : String(error))
+      return null
+    }
+  }
+
+  keep(key: string, value: Buffer): void {
+    this.#own.keep(key, value)
+    this.#redis.set(`kept:${key}`, value, 'EX', KEPT_TTL_SECONDS).catch((error: Error) => this.#down(error.message))
   }
 
   async close(): Promise<void> {

@@ -17,6 +17,7 @@ import type { Recipient, RecipientRule, VesSession } from '../ves/client/ves-cli
 import type { Tenant } from './listener.ts'
 import type { LoggedIn, Login } from './login.ts'
 import type { Metrics } from './metrics.ts'
+import type { SizeStore } from './size-store.ts'
 import { accessToken } from './token-service.ts'
 
 export interface ServiceParts {
@@ -30,6 +31,7 @@ export interface ServiceParts {
   readonly metrics: Metrics
   readonly log: Log
   readonly tokens: OAuthTokens
+  readonly sizes: SizeStore
   readonly upstream: UpstreamOptions
   /** Told once, when the client has proved who it is. Throws to refuse (session limits, abuse protection). */
   readonly admitted: (loggedIn: LoggedIn) => Promise<void>
@@ -78,6 +80,10 @@ export function sessionServices(parts: ServiceParts): Services {
       return { key }
     },
     batch: parts.batch,
+    sizes: async (ask) => {
+      if (loggedIn === null) throw new Error('a question before login')
+      return parts.sizes.answer(ask, loggedIn.account)
+    },
     token: async (ask) => {
       if (loggedIn === null) throw new Error('a question before login')
       return accessToken(ask, loggedIn, parts)

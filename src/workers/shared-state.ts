@@ -1,5 +1,5 @@
 /**
- * What workers know together: scores that fall by one a second, and how many sessions somebody has open. One process
+ * What workers know together: scores that fall by one a second, how many sessions somebody has open, sizes of messages. One process
  * keeps it here in memory; several share the state file, several machines Redis. Losing it costs only time.
  */
 import { hash } from 'node:crypto'
@@ -14,13 +14,22 @@ export interface SharedState {
    * @returns those of all processes together. Never rejects.
    */
   hold(key: string, count: number): Promise<number>
+  /** What was kept under that key; null where nothing is (any more). Never rejects. */
+  recall(key: string): Promise<Buffer | null>
+  /** Oldest goes first when there is too much. Never throws. @param value kept by its owner as it is, below 4 KiB */
+  keep(key: string, value: Buffer): void
   close(): Promise<void>
 }
 
-/** Addresses and accounts are not kept in the clear (daemon.md §5). */
-export function stateKey(subject: string, name: string): string {
-  return hash('sha256', `${subject}\0${name}`, 'base64url')
+/** Addresses and accounts are not kept in the clear (daemon.md §5). @param names in order; none holds a NUL */
+export function stateKey(subject: string, ...names: readonly string[]): string {
+  return hash('sha256', [subject, ...names].join('\0'), 'base64url')
 }
+
+/** Kept values of one machine: some 150 octets each in the file. */
+export const MAX_KEPT = 500_000
+/** Where there is no file. */
+const MAX_KEPT_IN_MEMORY = 20_000
 
 /** After so many seconds without a sign of life a process's sessions count no more. */
 export const HOLD_SECONDS = 60
@@ -31,6 +40,8 @@ const MAX_SCORES = 100_000
 export class LocalState implements SharedState {
   readonly #nowMs: () => number
   readonly #scores = new Map<string, { readonly score: number; readonly atMs: number }>()
+
+  readonly #kept = new Map<string, Buffer>()
 
   constructor(nowMs: () => number = Date.now) {
     this.#nowMs = nowMs
@@ -52,6 +63,21 @@ export class LocalState implements SharedState {
 
   async hold(_key: string, count: number): Promise<number> {
     return count
+  }
+
+  async recall(key: string): Promise<Buffer | null> {
+    const value = this.#kept.get(key)
+    if (value !== undefined) this.keep(key, value)
+    return value ?? null
+  }
+
+  keep(key: string, value: Buffer): void {
+    this.#kept.delete(key)
+    this.#kept.set(key, value)
+    for (const oldest of this.#kept.keys()) {
+      if (this.#kept.size <= MAX_KEPT_IN_MEMORY) break
+      this.#kept.delete(oldest)
+    }
   }
 
   async close(): Promise<void> {}

@@ -5,7 +5,7 @@
 import { rmSync } from 'node:fs'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import type { Log } from '../base/log.ts'
-import { fallen, HOLD_SECONDS, LocalState, type SharedState } from './shared-state.ts'
+import { fallen, HOLD_SECONDS, LocalState, MAX_KEPT, type SharedState } from './shared-state.ts'
 
 /** A writer holds the lock for microseconds; longer means that the disk stands still, and mail must not. */
 const BUSY_MS = 50
@@ -22,6 +22,7 @@ const SCHEMA = `
   CREATE TABLE IF NOT EXISTS holds (
     key TEXT NOT NULL, process TEXT NOT NULL, count INTEGER NOT NULL, PRIMARY KEY (key, process)
   ) WITHOUT ROWID, STRICT;
+  CREATE TABLE IF NOT EXISTS kept (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, value BLOB NOT NULL) STRICT;
   CREATE TABLE IF NOT EXISTS processes (process TEXT PRIMARY KEY, seen INTEGER NOT NULL) WITHOUT ROWID, STRICT;
   PRAGMA busy_timeout = ${BUSY_MS};
 `
@@ -31,14 +32,18 @@ export class StateFile implements SharedState {
   readonly #process: string
   readonly #nowMs: () => number
   readonly #log: Log
+  readonly #maxKept: number
   /** What stands in while the file cannot be used. */
   readonly #spare: LocalState
-  readonly #statements: Readonly<Record<'add' | 'score' | 'hold' | 'release' | 'total' | 'seen', StatementSync>>
+  readonly #statements: Readonly<
+    Record<'add' | 'score' | 'hold' | 'release' | 'total' | 'seen' | 'keep' | 'recall' | 'newest', StatementSync>
+  >
   readonly #timer: NodeJS.Timeout
   #complained = false
 
   /** @param process a name that no other process has, now or before. @throws Error where there can be no such file */
-  constructor(file: string, process: string, log: Log, nowMs: () => number = Date.now) {
+  constructor(file: string, process: string, log: Log, nowMs: () => number = Date.now, maxKept = MAX_KEPT) {
+    this.#maxKept = maxKept
     this.#process = process
     this.#nowMs = nowMs
     this.#log = log
@@ -57,6 +62,10 @@ export class StateFile implements SharedState {
          WHERE key = ? AND seen > ?`,
       ),
       seen: this.#db.prepare('INSERT OR REPLACE INTO processes VALUES (?, ?)'),
+      // Under a new id each time: ids are the order of age.
+      keep: this.#db.prepare('INSERT OR REPLACE INTO kept (key, value) VALUES (?, ?)'),
+      recall: this.#db.prepare('SELECT id, value FROM kept WHERE key = ?'),
+      newest: this.#db.prepare('SELECT coalesce(max(id), 0) AS id FROM kept'),
     }
     this.#renew()
     this.#timer = setInterval(() => this.#renew(), RENEW_MS)
@@ -92,6 +101,33 @@ export class StateFile implements SharedState {
     )
   }
 
+  async recall(key: string): Promise<Buffer | null> {
+    return this.#try(
+      () => {
+        const row = this.#statements.recall.get(key)
+        if (row === undefined) return null
+        const value = Buffer.from(row.value as Uint8Array)
+        // In use, and half forgotten: young again.
+        if (Number(row.id) < this.#newest() - this.#maxKept / 2) this.#statements.keep.run(key, value)
+        return value
+      },
+      () => this.#spare.recall(key),
+    )
+  }
+
+  keep(key: string, value: Buffer): void {
+    this.#try(
+      () => {
+        this.#statements.keep.run(key, value)
+      },
+      () => this.#spare.keep(key, value),
+    )
+  }
+
+  #newest(): number {
+    return Number(this.#statements.newest.get()?.id ?? 0)
+  }
+
   async close(): Promise<void> {
     clearInterval(this.#timer)
     this.#try(
@@ -114,6 +150,7 @@ export class StateFile implements SharedState {
         const dead = now - HOLD_SECONDS * 1000
         this.#db.prepare('DELETE FROM processes WHERE seen < ?').run(dead)
         this.#db.prepare('DELETE FROM holds WHERE process NOT IN (SELECT process FROM processes)').run()
+        this.#db.prepare('DELETE FROM kept WHERE id <= ?').run(this.#newest() - this.#maxKept)
       },
       () => {},
     )

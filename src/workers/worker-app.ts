@@ -346,6 +346,7 @@ export class WorkerApp {
         metrics: composition.metrics,
         log,
         tokens: composition.tokens,
+        sizes: composition.sizes,
         upstream: listener.upstream,
         admitted,
       }),

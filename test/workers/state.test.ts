@@ -8,10 +8,12 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { type TestContext, test } from 'node:test'
 import { silentLog } from '../../src/base/log.ts'
+import type { Account, Profile } from '../../src/engine/account.ts'
 import { Protection } from '../../src/workers/protection.ts'
 import { RedisState } from '../../src/workers/redis-state.ts'
 import { SessionLimits } from '../../src/workers/session-limits.ts'
 import { LocalState, type SharedState } from '../../src/workers/shared-state.ts'
+import { SizeStore } from '../../src/workers/size-store.ts'
 import { openState } from '../../src/workers/state.ts'
 import { StateFile } from '../../src/workers/state-file.ts'
 import { freePorts } from '../guard/stage.ts'
@@ -134,6 +136,59 @@ test('weights, and who is counted', async () => {
   assert.equal(await protection.isBlocked('peer', names.peer), false)
 })
 
+/** What is kept comes back, the last one counts. */
+async function keeps(state: SharedState): Promise<void> {
+  assert.equal(await state.recall('k'), null)
+  state.keep('k', Buffer.from([1, 0, 255]))
+  state.keep('k', Buffer.from([2, 0, 255]))
+  assert.deepEqual(await state.recall('k'), Buffer.from([2, 0, 255]))
+  assert.equal(await state.recall('other'), null)
+}
+
+test('what is kept comes back, for all workers, after restarts, and never without bound', async (t) => {
+  await keeps(new LocalState())
+  const file = join(scratch(t), 'state.sqlite')
+  const one = new StateFile(file, 'p1', silentLog, Date.now, 100)
+  await keeps(one)
+  const two = new StateFile(file, 'p2', silentLog, Date.now, 100)
+  assert.deepEqual(await two.recall('k'), Buffer.from([2, 0, 255]))
+  for (let i = 0; i < 90; i++) two.keep(`many ${i}`, Buffer.from('x'))
+  // Asked for again, so not the oldest any more.
+  assert.ok((await one.recall('k')) !== null)
+  for (let i = 90; i < 180; i++) two.keep(`many ${i}`, Buffer.from('x'))
+  await one.close()
+  await two.close()
+  const three = new StateFile(file, 'p3', silentLog, Date.now, 100)
+  assert.ok((await three.recall('k')) !== null)
+  assert.ok((await three.recall('many 179')) !== null)
+  assert.equal(await three.recall('many 0'), null)
+  await three.close()
+})
+
+test('sizes of messages are each account’s own', async () => {
+  const store = new SizeStore(new LocalState())
+  const account = (user: string, imap: object): Account => ({
+    name: user,
+    user,
+    profile: { imap: { host: 'Mail.example', port: 143, login: 'l', ...imap } as Profile['imap'], smtp: null },
+    settings: {} as Account['settings'],
+  })
+  const alice = account('alice@x', {})
+  const message = { mailbox: 'INBOX', uidValidity: 3, uid: 4 }
+  await store.answer({ op: 'keep', ...message, sizes: Buffer.from('s') }, alice)
+  const recall = async (ask: object, who: Account) =>
+    (await store.answer({ op: 'recall', ...message, ...ask }, who)).sizes?.toString() ?? null
+  assert.equal(await recall({}, alice), 's')
+  assert.equal(await recall({}, account('alice@x', { host: 'mail.EXAMPLE' })), 's')
+  for (const other of [{ uid: 5 }, { uidValidity: 4 }, { mailbox: 'INBOX2' }, { mailbox: 'inbox' }]) {
+    assert.equal(await recall(other, alice), null)
+  }
+  for (const imap of [{ host: 'mail2.example' }, { port: 993 }, { login: 'm' }]) {
+    assert.equal(await recall({}, account('alice@x', imap)), null)
+  }
+  assert.equal(await recall({}, account('bob@x', {})), null)
+})
+
 async function redisServer(
   t: TestContext,
 ): Promise<{ port: number; stop: () => Promise<void>; start: () => Promise<void> }> {
@@ -196,7 +251,11 @@ test('machines share scores and sessions through Redis, and go on without it', a
   assert.equal(await one.hold('s', 2), 2)
   assert.equal(await two.hold('s', 1), 3)
   assert.equal(await two.hold('s', 0), 2)
+  one.keep('size', Buffer.from([0, 200]))
+  await until(async () => (await two.recall('size'))?.equals(Buffer.from([0, 200])) === true)
   await server.stop()
+  assert.deepEqual(await two.recall('size'), Buffer.from([0, 200]), 'kept here too')
+  assert.equal(await two.recall('unknown'), null)
   two.add('k', 1)
   assert.equal(await two.score('k'), 1, 'what this machine knows by itself')
   assert.equal(await one.score('k'), 7)

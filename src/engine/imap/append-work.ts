@@ -7,8 +7,13 @@ import { asGatewayError, GatewayError } from '../../base/errors.ts'
 import type { Transform, TransformAction } from '../transform.ts'
 import { reannounce } from './append.ts'
 import type { MessageStart } from './command-reader.ts'
+import { type MessageSizes, sizesOf } from './message-sizes.ts'
 import { segmentsOf } from './outgoing.ts'
 import { imapReply } from './reply.ts'
+import { parseCode } from './response.ts'
+import { listUids } from './sequence-set.ts'
+import { mailboxOf } from './size-memory.ts'
+import { ServedScan } from './view/served-scan.ts'
 import type { Work, WorkHost } from './work.ts'
 
 interface Message {
@@ -18,6 +23,8 @@ interface Message {
   /** Where in the session's file its sealed octets are; null = in memory. */
   readonly spillAt: number | null
   octets: number
+  /** What an IMAP server will say of it; of large ones, which nobody wants to read again for it. */
+  readonly scan: ServedScan | null
   /** All of it was given to the sealer. */
   ended: boolean
   done: boolean
@@ -45,6 +52,9 @@ export class AppendWork implements Work {
   #started = false
   #upstreamTag: string | null = null
   #outgoing: Outgoing[] = []
+  /** Of the messages that went up, as far as they were counted. */
+  #sizes: (MessageSizes | null)[] = []
+  #mailbox: string | null = null
   /** A part of the file is being read. */
   #reading = false
   /** The server's tagged answer, while octets that it counts on are still to be sent. */
@@ -80,12 +90,14 @@ export class AppendWork implements Work {
     if (spill && !this.#spilled) file.users++
     this.#spilled ||= spill
     const spillAt = spill ? file.octets : null
-    this.#messages.push({ begin, sealer, sealed: [], spillAt, octets: 0, ended: false, done: false })
+    const scan = spill ? new ServedScan() : null
+    this.#messages.push({ begin, sealer, sealed: [], spillAt, octets: 0, scan, ended: false, done: false })
   }
 
   octets(bytes: Buffer, last: boolean): void {
     const message = this.#messages.at(-1)
     if (message === undefined) return
+    message.scan?.push(bytes)
     if (bytes.length > 0) this.#run(message, () => message.sealer.push(bytes))
     if (!last) return
     message.ended = true
@@ -116,12 +128,26 @@ export class AppendWork implements Work {
     this.#sendOn()
   }
 
-  tagged(tag: string, _ok: boolean, line: Buffer): void {
+  tagged(tag: string, ok: boolean, line: Buffer): void {
     if (tag !== this.#upstreamTag) return
+    if (ok) this.#keepSizes(line)
     this.#answer = Buffer.concat([Buffer.from(this.#tag, 'latin1'), line.subarray(tag.length)])
     // Refused before the octets: they are not sent. Behind an announcement they are owed whatever the answer.
     if (this.#outgoing[0] === 'continuation') this.#outgoing = []
     if (this.#outgoing.length === 0 && !this.#reading) this.#end(this.#answer)
+  }
+
+  /** The server says by APPENDUID (RFC 4315) which messages they have become. */
+  #keepSizes(line: Buffer): void {
+    const code = parseCode(line)
+    if (code?.name !== 'APPENDUID' || this.#mailbox === null) return
+    const [uidValidity, set = ''] = code.text.split(' ')
+    const uids = listUids(set, this.#sizes.length)
+    for (const [i, sizes] of this.#sizes.entries()) {
+      const uid = uids[i]
+      if (sizes !== null && uid !== undefined && uids.length === this.#sizes.length)
+        this.#host.memory.keepAppended(this.#mailbox, Number(uidValidity), uid, sizes)
+    }
   }
 
   literalSink(): null {
@@ -225,6 +251,11 @@ export class AppendWork implements Work {
       else this.#outgoing.push({ spillAt, octets })
     })
     this.#outgoing.push(after)
+    this.#sizes = this.#messages.map(({ scan, octets }) => {
+      const view = scan?.end() ?? null
+      return view === null ? null : sizesOf(view, octets)
+    })
+    this.#mailbox = mailboxOf(this.#messages[0]!.begin.command)
     this.#messages.length = 0
     this.#sendOn()
   }

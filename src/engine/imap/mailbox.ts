@@ -19,6 +19,14 @@ export class Mailbox {
   readonly #pages = new Map<number, Uint8Array>()
   readonly #large = new Map<number, number>()
   #uidValidity: number | null = null
+  /** As `mailboxOf` gives it; null = none, or none that we understood. */
+  readonly name: string | null
+  /** False: the server gives other UIDs in the next session (UIDNOTSTICKY, RFC 4315). */
+  keepsUids = true
+
+  constructor(name: string | null = null) {
+    this.name = name
+  }
 
   get uidValidity(): number | null {
     return this.#uidValidity

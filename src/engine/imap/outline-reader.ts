@@ -8,6 +8,7 @@ import type { SealedSizes } from '../seal/exactness.ts'
 import { LeafOpener } from '../seal/leaf-opener.ts'
 import { Cursor, stringAt } from './cursor.ts'
 import { parseSectionSpec, printSection } from './fetch-items.ts'
+import type { MessageSizes } from './message-sizes.ts'
 import {
   leavesOf,
   needsMeasuring,
@@ -18,6 +19,7 @@ import {
   rootOutline,
   skeletonOf,
   type Tail,
+  withRemembered,
 } from './outline.ts'
 import { PlainLeaf } from './plain-leaf.ts'
 import type { AnswerItem, FetchAnswer } from './response.ts'
@@ -38,8 +40,13 @@ export interface OutlineWish {
   /** Sequence number, or UID with `uid`. */
   readonly number: number
   readonly uid: boolean
-  /** Of the whole structure; else the root's header and RFC822.SIZE only. */
+  /** Null: not known. */
+  readonly knownUid: number | null
+  /** Of the whole structure; else the root's header and RFC822.SIZE only, if they are enough. */
   readonly parts: boolean
+  /** Sizes will be told: they may be remembered. */
+  readonly sizes: boolean
+  readonly isEnough: (outline: Outline) => boolean
 }
 
 type Stage = 'root' | 'parts' | 'tails' | 'opening' | 'over'
@@ -62,15 +69,29 @@ export class OutlineReader {
   #broken: GatewayError | null = null
   #answered = false
   #skeletonOctets = 0
+  /** Sizes from the memory of all sessions. */
+  #remembered: MessageSizes | null = null
+  #recalling = false
+  #rootTagged = false
+  #parts: boolean
 
   constructor(host: WorkHost, wish: OutlineWish, done: (result: Outline | null | GatewayError) => void) {
     this.#host = host
     this.#wish = wish
+    this.#parts = wish.parts
     this.#done = done
   }
 
   start(): void {
+    const { memory, mailbox } = this.#host
     this.#ask(`UID RFC822.SIZE BODYSTRUCTURE BODY.PEEK[HEADER]`)
+    if (!this.#wish.sizes) return
+    this.#recalling = true
+    memory.recall(mailbox, this.#wish.knownUid, (sizes) => {
+      this.#recalling = false
+      this.#remembered = sizes
+      if (this.#rootTagged) this.#afterRoot()
+    })
   }
 
   dispose(): void {
@@ -117,7 +138,8 @@ export class OutlineReader {
     }
     switch (this.#stage) {
       case 'root':
-        this.#afterRoot(this.#root)
+        this.#rootTagged = true
+        this.#afterRoot()
         break
       case 'parts':
         this.#open(this.#root)
@@ -151,11 +173,15 @@ export class OutlineReader {
     return true
   }
 
-  #afterRoot(root: SealedPart): void {
-    if (!this.#wish.parts) {
-      this.#open(root)
-      return
-    }
+  #afterRoot(): void {
+    const root = this.#root
+    if (this.#recalling || root === null || this.#stage !== 'root') return
+    if (this.#remembered?.sealedOctets !== this.#sealedSize) this.#remembered = null
+    if (this.#parts) this.#afterRootWithParts(root)
+    else this.#open(root)
+  }
+
+  #afterRootWithParts(root: SealedPart): void {
     const parts = partsInOrder(root)
     if (this.#sealedSize <= SMALL_OCTETS || parts.length > MAX_OUTLINE_PARTS) this.#finish(null)
     else if (parts.length === 1) this.#open(root)
@@ -216,13 +242,13 @@ export class OutlineReader {
 
   #measuredAll(): void {
     if (!this.#tailsTagged || this.#measuring > 0 || this.#stage !== 'tails') return
-    this.#finish(this.#broken ?? outlineOf({ ...this.#facts!, tails: this.#tails, measured: this.#measured }))
+    this.#finish(this.#broken ?? this.#outline())
   }
 
   #open(root: SealedPart): void {
     this.#stage = 'opening'
     const header = this.#headers[0]!
-    const skeleton = this.#wish.parts ? skeletonOf(root, this.#headers) : Buffer.concat([header, Buffer.from('x')])
+    const skeleton = this.#parts ? skeletonOf(root, this.#headers) : Buffer.concat([header, Buffer.from('x')])
     this.#skeletonOctets = skeleton.length
     const { transforms, out } = this.#host
     const leaves: OutlineFacts['leaves'][number][] = []
@@ -241,8 +267,8 @@ export class OutlineReader {
       sealedSize: this.#sealedSize,
       sealedHeaderOctets: this.#headers[0]!.length,
     }
-    if (!this.#wish.parts) {
-      this.#finish(rootOutline(common))
+    if (!this.#parts) {
+      this.#rootOpened(root, rootOutline({ ...common, remembered: this.#remembered }))
       return
     }
     this.#facts = {
@@ -253,9 +279,30 @@ export class OutlineReader {
       tails: this.#tails,
       measured: this.#measured,
     }
-    const outline = outlineOf(this.#facts)
-    if (outline === null || (outline.sizesKnown && outline.totalKnown)) this.#finish(outline)
+    const outline = this.#outline()
+    if (outline === null || (outline.sizesKnown && outline.totalKnown && !this.#wantsEnds)) this.#finish(outline)
     else this.#askLeaves(outline)
+  }
+
+  /** A large message's leaves are read in ranges, which go by the length of the ciphertext. */
+  get #wantsEnds(): boolean {
+    return this.#remembered !== null && this.#sealedSize > this.#host.settings.maxbufOctets
+  }
+
+  #outline(): Outline | null {
+    const outline = outlineOf({ ...this.#facts!, tails: this.#tails, measured: this.#measured })
+    if (outline === null || this.#remembered === null) return outline
+    return withRemembered(outline, this.#remembered)
+  }
+
+  /** The parts may tell what the root does not: of a small message the whole tells it sooner. */
+  #rootOpened(root: SealedPart, outline: Outline | null): void {
+    if (outline === null || this.#wish.isEnough(outline) || this.#sealedSize <= SMALL_OCTETS) {
+      this.#finish(outline)
+      return
+    }
+    this.#parts = true
+    this.#afterRootWithParts(root)
   }
 
   /** The ends of leaves, and small leaves whole where only their content tells what is asked. */
@@ -265,7 +312,8 @@ export class OutlineReader {
     let octets = 0
     for (const [i, leaf] of outline.leaves.entries()) {
       const { section } = leaf.part
-      const read = needsMeasuring(leaf, parts[i]!) && octets + leaf.part.octets <= MAX_MEASURED_OCTETS
+      const read =
+        !outline.sizesKnown && needsMeasuring(leaf, parts[i]!) && octets + leaf.part.octets <= MAX_MEASURED_OCTETS
       if (read) {
         octets += leaf.part.octets
         this.#toMeasure.set(section, leaf)

@@ -12,6 +12,7 @@ import { openedStreamOctets } from '../seal/chunk-cipher.ts'
 import type { ListedPart, SealedSizes } from '../seal/exactness.ts'
 import { servedLayout } from '../seal/leaf-range.ts'
 import type { OutlinedLeaf } from '../seal/opener.ts'
+import { type MessageSizes, withSizes } from './message-sizes.ts'
 import { partsInOrder, type SealedPart } from './sealed-structure.ts'
 import { type KnownPart, type MessageView, type PartView, type Size, viewFromParts } from './view/message-view.ts'
 import { StructureScanner } from './view/scanner.ts'
@@ -154,20 +155,29 @@ function fit(facts: OutlineFacts): Outline | null {
 
 /** The root alone, from its header: for everything but the structure. @param opened header and one octet */
 export function rootOutline(
-  facts: Omit<OutlineFacts, 'root' | 'leaves' | 'tails' | 'measured' | 'skeletonOctets'>,
+  facts: Omit<OutlineFacts, 'root' | 'leaves' | 'tails' | 'measured' | 'skeletonOctets'> & {
+    readonly remembered: MessageSizes | null
+  },
 ): Outline | null {
   const total = totalOf(facts)
   const scanned = scan(facts.opened)
   if (!endsClearly(scanned.root)) return null
   const view = withSize(scanned, total, facts.sealedSize)
+  const { remembered } = facts
   return {
-    view,
+    view: remembered === null ? view : { ...view, size: { octets: remembered.octets, lines: 0 } },
     sizesKnown: false,
-    totalKnown: total !== null,
+    totalKnown: total !== null || remembered !== null,
     hasParts: false,
     sealedSize: facts.sealedSize,
     leaves: [],
   }
+}
+
+/** With sizes that another session learned by reading the message; as it is, where they do not fit. */
+export function withRemembered(outline: Outline, sizes: MessageSizes): Outline {
+  const view = withSizes(outline.view, sizes)
+  return view === null ? outline : { ...outline, view, sizesKnown: true, totalKnown: true }
 }
 
 /**

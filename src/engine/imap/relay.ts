@@ -30,6 +30,7 @@ import {
 } from './response.ts'
 import { filterEnable, rescaleAppendLimit } from './rewrites.ts'
 import { parseSearch, withNote } from './search.ts'
+import { mailboxOf, SizeMemory } from './size-memory.ts'
 import type { Transforms } from './transforms.ts'
 import type { LiteralSink, Work, WorkHost } from './work.ts'
 import { xvesReplies } from './xves.ts'
@@ -111,7 +112,7 @@ export class Relay {
       transforms: options.transforms,
       literalPlus: capabilities.has('LITERAL+'),
       sizes,
-      told: new Map(),
+      memory: new SizeMemory(options.out),
       beyondEnd: 0,
       placeholder: options.account.profile.imap?.unavailable === 'placeholder',
       keepOrder: false,
@@ -305,6 +306,7 @@ export class Relay {
   #status(line: Buffer): void {
     const code = parseCode(line)
     if (code?.name === 'UIDVALIDITY') this.#uidValidity(Number(code.text))
+    if (code?.name === 'UIDNOTSTICKY') this.#host.mailbox.keepsUids = false
     if (/^\* BYE/i.test(line.toString('latin1', 0, 5))) this.#byeSeen = true
     if (code?.name === 'REFERRAL') {
       this.#toClient(Buffer.concat([line.subarray(0, code.from), line.subarray(code.to + 1)]))
@@ -315,7 +317,6 @@ export class Relay {
     if (!this.#host.mailbox.setUidValidity(value)) return
     this.#host.opened.clear()
     this.#host.outlines.clear()
-    this.#host.told.clear()
   }
 
   /** A FETCH answer while a work may claim it: gathered whole, but for the literals that the work takes as they come. */
@@ -369,6 +370,7 @@ export class Relay {
 
   #completed(name: string, ok: boolean): void {
     if ((name === 'CLOSE' || name === 'UNSELECT') && ok) this.#leaveMailbox()
+    if ((name === 'SELECT' || name === 'EXAMINE') && !ok) this.#leaveMailbox()
     if (name === 'IDLE' && !this.#idleAhead) this.#options.reader.expectCommand()
   }
 
@@ -380,11 +382,10 @@ export class Relay {
     )
   }
 
-  #leaveMailbox(): void {
-    this.#host.mailbox = new Mailbox()
+  #leaveMailbox(next: string | null = null): void {
+    this.#host.mailbox = new Mailbox(next)
     this.#host.opened.clear()
     this.#host.outlines.clear()
-    this.#host.told.clear()
   }
 
   #command(command: ClientCommand): void {
@@ -500,7 +501,7 @@ export class Relay {
   }
 
   #literalWork(command: ClientCommand, incomplete: boolean): LiteralWork {
-    this.#entering(command.name)
+    this.#entering(command)
     return new LiteralWork(this.#host, command, (ok, line) => {
       this.#completed(command.name, ok)
       this.#toClient(incomplete ? withNote(line) : filterLine(line))
@@ -509,14 +510,14 @@ export class Relay {
 
   #pass(command: ClientCommand, incomplete: boolean): void {
     const { tag, name, text, literals } = command
-    this.#entering(name)
+    this.#entering(command)
     this.#pending.push({ tag, name, incomplete })
     for (const segment of segmentsOf(text, literals, true)) this.#out.send('upstream', segment)
   }
 
-  #entering(name: string): void {
+  #entering(command: ClientCommand): void {
     // Even one that fails leaves the mailbox that was selected (RFC 9051 §6.3.2).
-    if (name === 'SELECT' || name === 'EXAMINE') this.#leaveMailbox()
+    if (command.name === 'SELECT' || command.name === 'EXAMINE') this.#leaveMailbox(mailboxOf(command))
   }
 
   #toClient(bytes: Buffer | string): void {

@@ -3,10 +3,12 @@
  * items in light form; opens the one, fills the other. A message that cannot be opened gives nothing of its content.
  */
 import { GatewayError } from '../../base/errors.ts'
+import type { SealedSizes } from '../seal/exactness.ts'
 import { stringAt } from './cursor.ts'
 import { type FetchCommand, isContent, setsSeen } from './fetch-command.ts'
 import type { ContentItem, FetchItem } from './fetch-items.ts'
 import { LargeStream } from './large-stream.ts'
+import { isDeclared, sameSizes, sizesOf, withSizes } from './message-sizes.ts'
 import type { OpenRun } from './open-run.ts'
 import { type Opened, openWhole } from './opened.ts'
 import type { Outline } from './outline.ts'
@@ -14,6 +16,7 @@ import { OutlineReader } from './outline-reader.ts'
 import { placeholder } from './placeholder.ts'
 import type { AnswerItem, FetchAnswer } from './response.ts'
 import { lightItems, match, render, unasked } from './template.ts'
+import type { MessageView } from './view/message-view.ts'
 import { type AnswerPiece, answerContent, outlinePieces, piecesOf } from './view-answer.ts'
 import type { LiteralSink, WorkHost } from './work.ts'
 
@@ -40,6 +43,8 @@ export class SealedAnswer {
   #stream: LargeStream | null = null
   #opened: Opened | GatewayError | null
   #outline: OutlineReader | null = null
+  /** Octets of it that were given to be opened. */
+  #sealedOctets = 0
   #gone = false
   #ready = false
   #over = false
@@ -105,9 +110,15 @@ export class SealedAnswer {
       this.#askPattern(lightItems(items))
       return true
     }
-    this.#outline = new OutlineReader(this.#host, { number: this.#number, uid, parts: depth === 'parts' }, (result) =>
-      this.#outlined(result),
-    )
+    const wish = {
+      number: this.#number,
+      uid,
+      knownUid: this.#uid,
+      parts: depth === 'parts',
+      sizes: large || items.some((item) => isContent(item) && isSize(item)),
+      isEnough: (outline: Outline) => this.#suffices(outline),
+    }
+    this.#outline = new OutlineReader(this.#host, wish, (result) => this.#outlined(result))
     this.#outline.start()
     return true
   }
@@ -128,9 +139,14 @@ export class SealedAnswer {
     this.#settle()
   }
 
-  /** Sizes once estimated for this message: they are told to the end of the session. */
-  get #told(): Outline | null {
-    return this.#uid === null ? null : (this.#host.told.get(this.#uid) ?? null)
+  /** What this session has told of the message's sizes and must go on to tell; null: the item is no size, or nothing yet. */
+  #asTold(item: ContentItem, view: MessageView): AnswerPiece[] | null {
+    const { memory, mailbox } = this.#host
+    const sizes = this.#uid === null || !isSize(item) ? null : memory.told(mailbox, this.#uid)
+    if (sizes === null) return null
+    const { octets } = sizes
+    const told = item.kind === 'size' ? { ...view, size: { ...view.size, octets } } : withSizes(view, sizes)
+    return told === null ? null : piecesOf(told, item)
   }
 
   #suffices(outline: Outline): boolean {
@@ -138,7 +154,7 @@ export class SealedAnswer {
   }
 
   #pieceOf(outline: Outline, item: ContentItem): AnswerPiece[] | null {
-    return isSize(item) && this.#told !== null ? piecesOf(this.#told.view, item) : outlinePieces(outline, item)
+    return this.#asTold(item, outline.view) ?? outlinePieces(outline, item)
   }
 
   /**
@@ -146,16 +162,15 @@ export class SealedAnswer {
    * stand in, and stay for this UID (imap.md §5).
    */
   #mayEstimate(outline: Outline): boolean {
-    const { exactSizes, told, settings } = this.#host
-    if (exactSizes || this.#uid === null || !outline.hasParts || told.size >= MAX_TOLD) return false
+    const { exactSizes, memory, mailbox, settings } = this.#host
+    if (exactSizes || this.#uid === null || !outline.hasParts) return false
     const others = this.#fetch.items.filter((item) => isContent(item) && !isSize(item)) as ContentItem[]
     if (!others.every((item) => outlinePieces(outline, item) !== null)) return false
     if (this.#host.sizes === 'auto' && this.#budget.octets + outline.sealedSize <= settings.sizeBudgetOctets) {
       this.#budget.octets += outline.sealedSize
       return false
     }
-    told.set(this.#uid, outline)
-    return true
+    return memory.tell(mailbox, this.#uid, sizesOf(outline.view, outline.sealedSize))
   }
 
   #useOutline(outline: Outline): void {
@@ -181,6 +196,7 @@ export class SealedAnswer {
     if (this.#stream !== null) return this.#stream.literalSink()
     const opening = this.#open()
     return (bytes, last) => {
+      this.#sealedOctets += bytes.length
       if (bytes.length > 0) opening.push(bytes)
       if (last) opening.end()
     }
@@ -200,9 +216,7 @@ export class SealedAnswer {
       if (body !== undefined) {
         if (this.#opening === null) {
           // QUIRK: a short message may come as a quoted string, an empty one as NIL; RFC 9051 §9 nstring.
-          const opening = this.#open()
-          opening.push(Buffer.from(stringAt(bytes, body.value[0])))
-          opening.end()
+          this.literalSink()?.(Buffer.from(stringAt(bytes, body.value[0])), true)
         }
         const rest = unasked(answer, bytes, (item) => item === body || item.name === 'UID')
         if (rest !== null) this.#host.toClient(rest)
@@ -270,13 +284,30 @@ export class SealedAnswer {
 
   #open(): OpenRun {
     const { transforms, out, settings, opened } = this.#host
-    const opening = openWhole(transforms.opener(), out, settings.maxbufOctets, (result) => {
+    const opener = transforms.opener()
+    const opening = openWhole(opener, out, settings.maxbufOctets, (result) => {
       this.#opened = result
-      if (!(result instanceof GatewayError) && this.#uid !== null) opened.put(this.#uid, result)
+      if (!(result instanceof GatewayError) && this.#uid !== null) {
+        opened.put(this.#uid, result)
+        this.#learnSizes(this.#uid, result.view, opener.facts.declaredSizes)
+      }
       this.#settle()
     })
     this.#opening = opening
     return opening
+  }
+
+  /** The truth about its sizes: for other sessions, if the message itself does not tell it. */
+  #learnSizes(uid: number, view: MessageView, declared: SealedSizes | null): void {
+    const { memory, mailbox, outlines } = this.#host
+    const sizes = sizesOf(view, this.#sealedOctets)
+    if (isDeclared(sizes, declared, view.root.header.octets)) return
+    memory.keep(mailbox, uid, sizes)
+    // It lied: this session goes on to tell what it told.
+    const before = outlines.get(uid)
+    if (before?.sizesKnown !== true || !before.totalKnown || memory.told(mailbox, uid) !== null) return
+    const was = sizesOf(before.view, before.sealedSize)
+    if (!sameSizes(was, sizes)) memory.tell(mailbox, uid, was)
   }
 
   /** Is this the answer to our pattern, and not news about the same message? */
@@ -346,7 +377,8 @@ export class SealedAnswer {
       value: (item) => {
         if (opened instanceof GatewayError) return null
         this.#countBeyondEnd(item, opened)
-        if (isSize(item) && this.#told !== null) return piecesOf(this.#told.view, item)
+        const told = this.#asTold(item, opened.view)
+        if (told !== null) return told
         if (this.#known !== null) return outlinePieces(this.#known, item)
         const { view, content } = opened
         return content === null ? piecesOf(view, item) : [{ bytes: answerContent(view, content, item) }]
@@ -367,7 +399,8 @@ export class SealedAnswer {
       pieces,
       fetch: `${this.#fetch.uid ? 'UID FETCH' : 'FETCH'} ${this.#number}`,
       outline: this.#known,
-      hasNuls: this.#opened instanceof GatewayError || this.#opened?.view.hasNuls !== false,
+      // An outline knows nothing of the content.
+      hasNuls: this.#known !== null || this.#opened instanceof GatewayError || this.#opened?.view.hasNuls !== false,
       done: () => {
         this.#over = true
         done()
@@ -393,8 +426,6 @@ function outlineDepth(items: readonly FetchItem[]): 'root' | 'parts' | null {
   return depth
 }
 
-/** UIDs with estimates; beyond it sizes are read, since a size once told must not change. */
-const MAX_TOLD = 2000
 const MAX_BEYOND_END = 16
 
 function isSize(item: ContentItem): boolean {

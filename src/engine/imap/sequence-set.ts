@@ -69,3 +69,15 @@ export function countOf(ranges: readonly (readonly [number, number])[], limit: n
   }
   return count
 }
+
+/** The numbers of a set in the order written; empty where it is none, or holds more than `limit`. */
+export function listUids(text: string, limit: number): number[] {
+  if (!/^\d+(:\d+)?(,\d+(:\d+)?)*$/.test(text)) return []
+  const numbers: number[] = []
+  for (const range of text.split(',')) {
+    const [from = 0, to = from] = range.split(':').map(Number)
+    if (Math.abs(to - from) >= limit - numbers.length) return []
+    for (let i = 0; i <= Math.abs(to - from); i++) numbers.push(to < from ? from - i : from + i)
+  }
+  return numbers
+}

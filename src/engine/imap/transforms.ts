@@ -4,15 +4,16 @@ import type { OutlinedLeaf } from '../seal/opener.ts'
 import type { MailSettings } from '../settings.ts'
 import type { Transform } from '../transform.ts'
 
-export interface OutlineTransform extends Transform {
+export interface OpenTransform extends Transform {
+  /** What the message says of itself; known once its header is open. */
   readonly facts: { readonly declaredSizes: SealedSizes | null }
 }
 
 export interface Transforms {
   /** Opens one sealed message. */
-  opener(): Transform
+  opener(): OpenTransform
   /** Opens the headers of one, bodies pass as they are; each leaf is told in order. */
-  outliner(leaf: (leaf: OutlinedLeaf) => void): OutlineTransform
+  outliner(leaf: (leaf: OutlinedLeaf) => void): OpenTransform
   /** Seals one message for the account itself. @param octets of the message, known from its literal */
   sealer(octets: number): Transform
 }

@@ -9,9 +9,9 @@ import type { Asking } from '../asking.ts'
 import type { MailSettings } from '../settings.ts'
 import type { Mailbox } from './mailbox.ts'
 import type { OpenedCache } from './opened.ts'
-import type { Outline } from './outline.ts'
 import type { OutlineCache } from './outline-cache.ts'
 import type { FetchAnswer } from './response.ts'
+import type { SizeMemory } from './size-memory.ts'
 import type { Transforms } from './transforms.ts'
 
 export type LiteralSink = (bytes: Buffer, last: boolean) => void
@@ -46,8 +46,7 @@ export interface WorkHost {
   /** The server takes `{n+}`. */
   readonly literalPlus: boolean
   readonly sizes: Sizes
-  /** Messages whose sizes were estimated, and told. */
-  readonly told: Map<number, Outline>
+  readonly memory: SizeMemory
   /** Ranges asked for beyond the end. */
   beyondEnd: number
   /** A message without its key is shown as a short text in its place, instead of being left out. */

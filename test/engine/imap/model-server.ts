@@ -6,6 +6,7 @@
 import { Cursor } from '../../../src/engine/imap/cursor.ts'
 import { type FetchItem, parseFetchItems } from '../../../src/engine/imap/fetch-items.ts'
 import { parseSet } from '../../../src/engine/imap/sequence-set.ts'
+import type { MessageView } from '../../../src/engine/imap/view/message-view.ts'
 import { StructureScanner } from '../../../src/engine/imap/view/scanner.ts'
 import { answerContent } from '../../../src/engine/imap/view-answer.ts'
 
@@ -17,6 +18,8 @@ export interface Message {
 
 export class ModelServer {
   readonly messages: Message[]
+  /** Octets of all answers. */
+  sentOctets = 0
   /** Called before each response; gives lines to slip in. `expunge`: may EXPUNGE be among them? */
   readonly news: (expunge: boolean) => string
 
@@ -27,6 +30,12 @@ export class ModelServer {
 
   /** One command line. @returns the whole answer */
   answer(line: string): string {
+    const answer = this.#answer(line)
+    this.sentOctets += answer.length
+    return answer
+  }
+
+  #answer(line: string): string {
     const [, tag, name, args] = /^(\S+) (UID FETCH|FETCH|\S+) ?(.*)$/.exec(line)!
     if (name !== 'FETCH' && name !== 'UID FETCH') return `${this.news(true)}${tag} OK ${name} done\r\n`
     const uid = name === 'UID FETCH'
@@ -49,10 +58,20 @@ export class ModelServer {
   }
 }
 
-export function fetchAnswer(number: number, message: Message, items: readonly FetchItem[], uid: boolean): string {
+const views = new WeakMap<Buffer, MessageView>()
+
+function viewOf(octets: Buffer): MessageView {
+  const known = views.get(octets)
+  if (known !== undefined) return known
   const scanner = new StructureScanner()
-  scanner.push(Buffer.from(message.octets))
+  for (let at = 0; at < octets.length; at += 65_536) scanner.push(octets.subarray(at, at + 65_536))
   const view = scanner.end()
+  views.set(octets, view)
+  return view
+}
+
+export function fetchAnswer(number: number, message: Message, items: readonly FetchItem[], uid: boolean): string {
+  const view = viewOf(message.octets)
   const asked = items.some((item) => item.kind === 'attribute' && item.text === 'UID')
   const values = items.map((item) => {
     if (item.kind !== 'attribute') return answerContent(view, message.octets, item).toString('latin1')

@@ -8,7 +8,8 @@ import { GatewayError } from '../../../src/base/errors.ts'
 import { Secret } from '../../../src/base/secret.ts'
 import type { Account, Profile } from '../../../src/engine/account.ts'
 import { ImapSession } from '../../../src/engine/imap/imap-session.ts'
-import type { Transforms } from '../../../src/engine/imap/transforms.ts'
+import type { MakeTransforms, Transforms } from '../../../src/engine/imap/transforms.ts'
+import { runBatch } from '../../../src/engine/seal/batch.ts'
 import type { OutlinedLeaf } from '../../../src/engine/seal/opener.ts'
 import type { Action, AnswerOf, Ask, AskOf, Event, QuestionKind, SessionStart } from '../../../src/engine/session.ts'
 import type { MailSettings } from '../../../src/engine/settings.ts'
@@ -44,6 +45,9 @@ export interface StageOptions {
   readonly imap?: Profile['imap']
   readonly answers?: Answers
   readonly settings?: Partial<MailSettings>
+  readonly sizes?: Map<string, string>
+  /** The real ones, instead of the simple. */
+  readonly transforms?: MakeTransforms
   /** Octets per `bytes` event; 0 = as given. */
   readonly chunk?: number
 }
@@ -55,6 +59,8 @@ export class Stage {
   readonly logs: { event: string; fields: Readonly<Record<string, unknown>> }[] = []
   ended: Extract<Action, { do: 'close' }>['why'] | null = null
   hungUp = false
+  /** The size memory, by `mailbox uidvalidity uid`; may be another stage's. */
+  readonly sizes: Map<string, string>
   /** What is in the session's file. */
   spilled: Buffer = Buffer.alloc(0)
   nowMs = 1_000_000
@@ -68,6 +74,7 @@ export class Stage {
 
   constructor(options: StageOptions = {}) {
     this.#options = options
+    this.sizes = options.sizes ?? new Map()
     const settings = { ...SETTINGS, ...options.settings }
     const account: Account = {
       name: 'bob@lab.test',
@@ -90,10 +97,14 @@ export class Stage {
         if (messageId.startsWith('locked')) throw new GatewayError('ITEM_UNAVAILABLE')
         return { key: KEY }
       },
-      batch: () => {
-        throw new Error('no batches here')
-      },
+      batch: (job) => runBatch(job),
       wait: () => null,
+      sizes: (ask) => {
+        const key = `${ask.mailbox} ${ask.uidValidity} ${ask.uid}`
+        if (ask.op === 'keep') this.sizes.set(key, ask.sizes.toString('latin1'))
+        const found = this.sizes.get(key)
+        return { sizes: found === undefined || ask.op === 'keep' ? null : Buffer.from(found, 'latin1') }
+      },
       spill: (ask) => {
         if (ask.op === 'write') this.spilled = Buffer.concat([this.spilled, ask.bytes])
         if (ask.op === 'clear') this.spilled = Buffer.alloc(0)
@@ -115,7 +126,7 @@ export class Stage {
       maxbufOctets: settings.maxbufOctets,
       ...options.start,
     }
-    this.session = new ImapSession(start, () => SIMPLE_TRANSFORMS)
+    this.session = new ImapSession(start, options.transforms ?? (() => SIMPLE_TRANSFORMS))
     this.#perform(this.session.start())
   }
 
@@ -225,7 +236,8 @@ export class Stage {
 export const DOVECOT =
   'IMAP4rev1 SASL-IR LOGIN-REFERRALS ID ENABLE IDLE SORT SORT=DISPLAY THREAD=REFERENCES MULTIAPPEND URL-PARTIAL CATENATE UNSELECT CHILDREN NAMESPACE UIDPLUS LIST-EXTENDED I18NLEVEL=1 CONDSTORE QRESYNC ESEARCH ESORT SEARCHRES WITHIN CONTEXT=SEARCH LIST-STATUS BINARY MOVE SNIPPET=FUZZY PREVIEW=FUZZY PREVIEW STATUS=SIZE SAVEDATE LITERAL+ NOTIFY SPECIAL-USE COMPRESS=DEFLATE'
 
-const KEY = { algo: 'AES256GCM1K', keyString: Buffer.alloc(44) } as const
+/** Of every message. */
+export const KEY = { algo: 'AES256GCM1K', keyString: Buffer.alloc(44) } as const
 
 /** A sealed message as the stand-ins have it: its header and itself in base64. */
 export function seal(message: string, id = 'm1'): string {
@@ -248,6 +260,8 @@ abstract class Simple implements Transform {
 }
 
 class SimpleOpener extends Simple {
+  readonly facts = { declaredSizes: null }
+
   end(): TransformAction[] {
     const messageId = /<(.*)>/.exec(Buffer.concat(this.chunks).toString('latin1'))?.[1] ?? ''
     return [{ do: 'ask', id: 1, kind: 'open-key', ask: { messageId, xchg: null } }]
@@ -273,7 +287,6 @@ class SimpleSealer extends Simple {
 
 /** The header as it was; one without it (made by hand in a test) stays as it is. */
 class SimpleOutliner extends SimpleOpener {
-  readonly facts = { declaredSizes: null }
   readonly #leaf: (leaf: OutlinedLeaf) => void
 
   constructor(leaf: (leaf: OutlinedLeaf) => void) {

@@ -16,7 +16,9 @@ import type { NowParts } from '../net/now/now.ts'
 import type { OAuthKeys } from '../net/now/oauth-key.ts'
 import type { Spool } from '../net/now/spool.ts'
 import { askSpooledItem } from '../net/now/spooled-item.ts'
+import { type Viewer, viewer } from '../net/now/viewer.ts'
 import type { VesClient } from '../ves/client/ves-client.ts'
+import { viewerFiles } from '../viewer/bundle.ts'
 import { RateWindow } from './rate-window.ts'
 
 /** A relay's upload is not cut, so it has a limit of its own: what mail providers take. Octets. */
@@ -49,7 +51,8 @@ export function nowSite({ config, isSecure, ves, oauthKeys, spool, batch, log }:
     manifest: manifestOf(config['now.manifest'], log),
     e2eUrl: config['now.e2e'],
     oauthKey: oauthKeys?.publicKey ?? null,
-    viewer: () => null,
+    viewer: spool === null ? null : viewerOf(config, ves, log),
+    repository: spool === null ? null : (request) => ves.api.request(request),
     spool:
       spool === null
         ? null
@@ -61,6 +64,21 @@ export function nowSite({ config, isSecure, ves, oauthKeys, spool, batch, log }:
             unlock: (externalId, veskey) => openVault(ves, externalId, veskey, batch),
           },
     log,
+  }
+}
+
+/** null, and mail goes on, where its files cannot be had. */
+function viewerOf(config: Config, ves: VesClient, log: Log): Viewer | null {
+  try {
+    const maxOctets = config['now.maxsize']
+    return viewer(viewerFiles(), {
+      domain: ves.domain,
+      newKeys: ves.newKind === 'P-521' ? 'compatible' : 'post-quantum',
+      spoolOctets: maxOctets > 0 ? maxOctets : null,
+    })
+  } catch (error) {
+    log.write('error', 'now', { reason: `no viewer: ${error instanceof Error ? error.message : error}` })
+    return null
   }
 }
 

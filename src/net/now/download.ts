@@ -31,7 +31,10 @@ export async function sendSealed(
   if ('status' in found) return found
   if (!found.isShared) return plain(403, 'This message is not shared with you')
   const copy = await spool.open({ creator: found.creator, messageId })
-  return copy === null ? notSpooled() : { status: 200, headers: MESSAGE, body: copy.body }
+  // Sent as a stream, whose length HTTP does not tell: a reader wants to know how far it is.
+  return copy === null
+    ? notSpooled()
+    : { status: 200, headers: { ...MESSAGE, 'x-vesmail-octets': String(copy.octets) }, body: copy.body }
 }
 
 export async function sendOpened(

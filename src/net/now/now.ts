@@ -5,11 +5,14 @@
 
 import { asGatewayError } from '../../base/errors.ts'
 import type { Log } from '../../base/log.ts'
+import type { ApiAnswer, ApiRequest } from '../../ves/client/api-connection.ts'
 import type { HttpHead, HttpRequest, HttpResponse } from '../http.ts'
 import { failure, json, plain, withHeaders } from './answers.ts'
 import { type NowAsk, parseAsk } from './ask.ts'
 import { type SpoolReaders, sendOpened, sendSealed } from './download.ts'
+import { passToRepository, REPOSITORY_PATH } from './repository-way.ts'
 import { type UploadParts, upload } from './upload.ts'
+import type { Viewer } from './viewer.ts'
 
 /** JSON bodies: a VESkey, two ids and provider settings. */
 export const MAX_JSON_OCTETS = 32 * 1024
@@ -26,7 +29,9 @@ export interface NowParts {
   /** PEM of the OAuth public key; null: 404. */
   readonly oauthKey: string | null
   /** The viewer's files by path below `/now/`; null where it is not there. */
-  readonly viewer: (path: string) => HttpResponse | null
+  readonly viewer: Viewer | null
+  /** The viewer's way to the key repository; null where it is not there. */
+  readonly repository: ((request: ApiRequest) => Promise<ApiAnswer>) | null
   /** null: nothing is spooled here. */
   readonly spool: (SpoolReaders & UploadParts) | null
   readonly log: Log
@@ -35,9 +40,9 @@ export interface NowParts {
 /** Tries a provider; what is asked is checked there, in now.md's order. */
 export type Probe = (ask: Extract<NowAsk, { kind: 'probe' }>) => Promise<HttpResponse>
 
-/** Uploads are streamed; everything else is small. */
-export function isStreamed({ method }: HttpHead): boolean {
-  return method === 'PUT'
+/** Uploads are streamed, and what goes on to the repository, which counts for itself; everything else is small. */
+export function isStreamed({ method, path }: HttpHead): boolean {
+  return method === 'PUT' || (method === 'POST' && path.startsWith(REPOSITORY_PATH))
 }
 
 /** Never throws: what fails is an answer. */
@@ -56,11 +61,11 @@ async function route(request: HttpRequest, parts: NowParts, probe: Probe): Promi
       return { status: 200 }
     case 'GET':
     case 'HEAD':
-      return get(request, parts)
+      return request.path.startsWith(REPOSITORY_PATH) ? repository(request, parts) : get(request, parts)
     case 'PUT':
       return parts.spool === null ? plain(503, 'Nothing is spooled here') : upload(request, parts.spool)
     case 'POST':
-      return post(request, parts, probe)
+      return request.path.startsWith(REPOSITORY_PATH) ? repository(request, parts) : post(request, parts, probe)
     default:
       return plain(405, 'Method not allowed')
   }
@@ -79,8 +84,19 @@ function get({ path, query }: HttpRequest, parts: NowParts): HttpResponse {
   }
   // A WebSocket's path without the upgrade.
   if (path.startsWith('/ws/')) return plain(426, 'A WebSocket is expected here', { upgrade: 'websocket' })
-  if (path.startsWith('/now/')) return parts.viewer(path.slice('/now/'.length)) ?? plain(404, 'Not found')
+  if (path.startsWith('/now/')) {
+    if (parts.viewer === null) return plain(404, 'Not found')
+    // The page takes secrets, and browsers give it no cryptography without TLS.
+    if (!parts.isSecure) return plain(426, 'TLS is required', { upgrade: 'TLS/1.2' })
+    return parts.viewer(path.slice('/now/'.length), query) ?? plain(404, 'Not found')
+  }
   return plain(405, 'Method not allowed')
+}
+
+async function repository(request: HttpRequest, parts: NowParts): Promise<HttpResponse> {
+  if (parts.repository === null) return plain(404, 'Not found')
+  if (!parts.isSecure) return plain(426, 'TLS is required', { upgrade: 'TLS/1.2' })
+  return passToRepository(request, parts.repository)
 }
 
 async function post(request: HttpRequest, parts: NowParts, probe: Probe): Promise<HttpResponse> {

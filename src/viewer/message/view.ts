@@ -1,0 +1,193 @@
+/**
+ * What is shown of a message: its headers in words, its texts in order, its attachments. Decides which alternative is
+ * the message's body, which images belong into the text and what is only there to be saved. HTML stays as it was
+ * written: cleaning it needs a browser's parser (`page/html.ts`).
+ */
+import { unfoldedValue } from '../../engine/mime/header-block.ts'
+import { named, type Part } from './part-reader.ts'
+import { decodeText, decodeWords, parameterOf } from './text.ts'
+
+export interface ShownMessage {
+  readonly subject: string
+  readonly from: string
+  readonly to: string
+  readonly cc: string
+  /** As written; empty where there is none. */
+  readonly date: string
+  readonly sections: readonly Section[]
+  readonly attachments: readonly Attachment[]
+}
+
+export type Section =
+  | { readonly kind: 'text'; readonly text: string; readonly complete: boolean }
+  | {
+      readonly kind: 'html'
+      /** As the sender wrote it: not to be trusted. */
+      readonly html: string
+      /** By Content-ID. */
+      readonly images: readonly InlineImage[]
+      /** The same in plain text, where the sender gave it. */
+      readonly text: string | null
+      readonly complete: boolean
+    }
+  | { readonly kind: 'message'; readonly message: ShownMessage }
+
+export interface InlineImage {
+  readonly contentId: string
+  readonly type: string
+  readonly octets: Blob
+}
+
+export interface Attachment {
+  readonly name: string
+  readonly type: string
+  readonly octets: Blob
+  readonly complete: boolean
+}
+
+/** What a browser draws without running anything; SVG is a document. */
+const IMAGES: ReadonlySet<string> = new Set([
+  'image/png',
+  'image/jpeg',
+  'image/gif',
+  'image/webp',
+  'image/bmp',
+  'image/avif',
+])
+
+export function viewOf(root: Part): ShownMessage {
+  const gathered = new Gathered()
+  gathered.part(root)
+  const words = (name: string): string =>
+    named(root.fields, name)
+      .map((field) => decodeWords(unfoldedValue(field)))
+      .join(', ')
+  return {
+    subject: words('subject'),
+    from: words('from'),
+    to: words('to'),
+    cc: words('cc'),
+    date: words('date'),
+    sections: gathered.sections,
+    attachments: gathered.attachments,
+  }
+}
+
+class Gathered {
+  readonly sections: Section[] = []
+  readonly attachments: Attachment[] = []
+
+  part(part: Part): void {
+    if (part.disposition === 'attachment') this.#attach(part)
+    else if (part.type === 'multipart/alternative') this.#alternative(part)
+    else if (part.type === 'multipart/related') this.#related(part, null)
+    else if (part.children.length > 0 && part.type.startsWith('multipart/'))
+      for (const child of part.children) this.part(child)
+    else if (part.type.startsWith('multipart/') && part.content.length === 0) return
+    else if (part.type === 'text/html') this.#html(part, [], null)
+    else if (part.type === 'text/plain')
+      this.sections.push({ kind: 'text', text: textOf(part), complete: part.complete })
+    else this.#attach(part)
+  }
+
+  /** The richest that can be shown, which stands last; the others of its texts are that text. */
+  #alternative({ children }: Part): void {
+    const plain = children.find(({ type }) => type === 'text/plain')
+    const rich = children.findLast((child) => child.type === 'text/html' || isRelatedHtml(child))
+    const chosen = rich ?? children.findLast((child) => child.type.startsWith('multipart/')) ?? plain ?? children.at(-1)
+    for (const child of children) {
+      if (child === chosen) {
+        const text = plain === undefined ? null : textOf(plain)
+        if (child.type === 'text/html') this.#html(child, [], text)
+        else if (child.type === 'multipart/related') this.#related(child, text)
+        else this.part(child)
+      } else if (!child.type.startsWith('text/') || child.type === 'text/calendar') {
+        if (!child.type.startsWith('multipart/')) this.#attach(child)
+      }
+    }
+  }
+
+  #related({ children }: Part, text: string | null): void {
+    const [root, ...others] = children
+    if (root === undefined) return
+    if (root.type === 'text/html') this.#html(root, others, text)
+    else {
+      if (root.type === 'multipart/alternative') {
+        const html = root.children.findLast(({ type }) => type === 'text/html')
+        const plain = root.children.find(({ type }) => type === 'text/plain')
+        if (html !== undefined) {
+          this.#html(html, others, plain === undefined ? text : textOf(plain))
+          return
+        }
+      }
+      for (const child of children) this.part(child)
+    }
+  }
+
+  #html(part: Part, beside: readonly Part[], text: string | null): void {
+    const html = textOf(part)
+    const images: InlineImage[] = []
+    const others: Part[] = []
+    for (const child of beside) {
+      const shown = child.contentId !== null && IMAGES.has(child.type) && html.includes(`cid:${child.contentId}`)
+      if (shown) images.push({ contentId: child.contentId!, type: child.type, octets: blobOf(child) })
+      else others.push(child)
+    }
+    this.sections.push({ kind: 'html', html, images, text, complete: part.complete })
+    for (const child of others) this.part(child)
+  }
+
+  #attach(part: Part): void {
+    const [message] = part.children
+    if (message !== undefined && part.type.startsWith('message/')) {
+      this.sections.push({ kind: 'message', message: viewOf(message) })
+    }
+    this.attachments.push({
+      name: safeName(part.fileName ?? '') || nameOf(part),
+      type: part.type,
+      octets: blobOf(part),
+      complete: part.complete,
+    })
+  }
+}
+
+function isRelatedHtml({ type, children: [root] }: Part): boolean {
+  return type === 'multipart/related' && (root?.type === 'text/html' || root?.type === 'multipart/alternative')
+}
+
+function textOf(part: Part): string {
+  return decodeText(Buffer.concat(part.content), parameterOf(part.media.parameters, 'charset'))
+}
+
+function blobOf(part: Part): Blob {
+  // Never the sender's type: a blob of text/html that is opened in a tab would be a page of ours.
+  const type = IMAGES.has(part.type) ? part.type : 'application/octet-stream'
+  return new Blob(part.content as Uint8Array<ArrayBuffer>[], { type })
+}
+
+const EXTENSIONS: Readonly<Record<string, string>> = {
+  'message/rfc822': '.eml',
+  'text/plain': '.txt',
+  'text/html': '.html',
+  'text/calendar': '.ics',
+  'application/pdf': '.pdf',
+  'image/jpeg': '.jpg',
+}
+
+function nameOf(part: Part): string {
+  const [inner] = part.children
+  const subject =
+    inner === undefined ? '' : named(inner.fields, 'subject').map((field) => decodeWords(unfoldedValue(field)))[0]
+  const name = safeName(subject ?? '') || 'attachment'
+  const subtype = /^[a-z0-9]{1,8}$/.exec(part.type.split('/')[1] ?? '')
+  return name + (EXTENSIONS[part.type] ?? (subtype === null ? '' : `.${subtype[0]}`))
+}
+
+/** No folders, nothing that turns a name around or hides its end, no names that a system keeps for itself. */
+export function safeName(name: string): string {
+  const plain = name
+    .replace(/[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u202a-\u202e\u2066-\u2069]/g, '')
+    .replace(/[/\\:*?"<>|]/g, '_')
+    .replace(/^[. ]+|[. ]+$/g, '')
+  return plain.slice(-150)
+}

@@ -42,12 +42,17 @@ export function nothingSeen(): Seen {
   }
 }
 
+export interface Login {
+  readonly user: string
+  readonly pass: string
+}
+
 export interface LoadOptions {
   readonly submissionsPort: number
   readonly imapsPort: number
   readonly ca: string
-  readonly login: { readonly user: string; readonly pass: string }
-  readonly from: string
+  /** Clients take them in turn. An account's user is also its address. */
+  readonly accounts: readonly Login[]
   readonly to: string
   readonly senders: number
   readonly readers: number
@@ -57,6 +62,8 @@ export interface LoadOptions {
 }
 
 const PATIENCE_MS = 30_000
+/** After anything but a goodbye: what keeps failing must not become a storm. */
+const AFTER_FAILURE_MS = 1000
 
 class Gone extends Error {
   readonly isGoodbye: boolean
@@ -172,6 +179,10 @@ export class Load {
     this.#options = options
   }
 
+  get loggedIn(): number {
+    return this.#loggedIn.size
+  }
+
   /** Resolves when every client has logged in once. */
   start(): Promise<void> {
     const { senders, readers, idlers } = this.#options
@@ -203,6 +214,7 @@ export class Load {
       } catch (error) {
         if (!(error instanceof Gone)) throw error
         this.#note(error, client)
+        if (!error.isGoodbye) await later(AFTER_FAILURE_MS)
       }
     }
   }
@@ -227,11 +239,12 @@ export class Load {
   }
 
   async #sender(client: number, pending: Pending): Promise<void> {
-    const { submissionsPort, login, from, to, thinkMs } = this.#options
+    const { submissionsPort, to, thinkMs } = this.#options
+    const { user: from, pass } = this.#account(client)
     const line = await this.#open(submissionsPort)
     try {
       await this.#smtp(line, `EHLO client${client}`, '250')
-      const plain = Buffer.from(`\0${login.user}\0${login.pass}`).toString('base64')
+      const plain = Buffer.from(`\0${from}\0${pass}`).toString('base64')
       await this.#smtp(line, `AUTH PLAIN ${plain}`, '235')
       this.#isIn(client)
       while (!this.#isOver || pending.message !== null) {
@@ -280,12 +293,17 @@ export class Load {
   }
 
   async #login(client: number): Promise<Line> {
-    const { imapsPort, login } = this.#options
-    const line = await this.#open(imapsPort)
-    await this.#imap(line, 'l', `LOGIN "${login.user}" "${login.pass}"`)
+    const { user, pass } = this.#account(client)
+    const line = await this.#open(this.#options.imapsPort)
+    await this.#imap(line, 'l', `LOGIN "${user}" "${pass}"`)
     await this.#imap(line, 's', 'SELECT INBOX')
     this.#isIn(client)
     return line
+  }
+
+  #account(client: number): Login {
+    const { accounts } = this.#options
+    return accounts[client % accounts.length]!
   }
 
   #isIn(client: number): void {

@@ -13,9 +13,13 @@ import { Load } from './load.ts'
 import { delivered } from './mailbox.ts'
 
 const RELOADS = 10
+/** Their sessions must stay below `limits.sessionsPerAccount`, as anybody's. */
+const SENDERS = Array.from({ length: 10 }, (_, i) => `user${i}`)
 const PAUSE_LIMIT_MS = 500
 /** Between reloads: the provider, on the same two cores, has to bear every client's new login (Dovecot forks twice). */
 const PAUSE_BETWEEN_MS = 5000
+/** No phase takes so long where all is well. */
+const PHASE_MS = 90_000
 
 export async function rows(): Promise<Row[]> {
   const directory = mkdtempSync(join(tmpdir(), 'vm-restart-'))
@@ -23,7 +27,7 @@ export async function rows(): Promise<Row[]> {
   const provider = await startProvider({
     directory: join(directory, 'p'),
     domain: 'bench.test',
-    users: ['alice', 'bob'].map((name) => ({ name, password: `${name}-pw` })),
+    users: [...SENDERS, 'bob'].map((name) => ({ name, password: `${name}-pw` })),
   })
   const gateway = await startGateway({
     directory,
@@ -36,33 +40,41 @@ export async function rows(): Promise<Row[]> {
     },
   })
   try {
-    const alice = 'alice@bench.test'
-    const pass = await gateway.createAccount(alice)
     await gateway.createAccount('bob@bench.test')
-    const server = (port: number) => ({ host: '127.0.0.1', port, login: 'alice', password: 'alice-pw' })
-    await gateway.setProfile(alice, pass, {
-      imap: server(provider.ports.imap),
-      smtp: { ...server(provider.ports.submission), mode: 'REJECT' },
-    })
+    const accounts = []
+    for (const name of SENDERS) {
+      const user = `${name}@bench.test`
+      const pass = await gateway.createAccount(user)
+      const server = (port: number) => ({ host: '127.0.0.1', port, login: name, password: `${name}-pw` })
+      await gateway.setProfile(user, pass, {
+        imap: server(provider.ports.imap),
+        smtp: { ...server(provider.ports.submission), mode: 'REJECT' },
+      })
+      accounts.push({ user, pass })
+    }
     const load = new Load({
       submissionsPort: gateway.ports.submissions,
       imapsPort: gateway.ports.imaps,
       ca: gateway.ca,
-      login: { user: alice, pass },
-      from: alice,
+      accounts,
       to: 'bob@bench.test',
       senders: 40,
       readers: 60,
       idlers: 100,
       thinkMs: 2000,
     })
-    await load.start()
+    const told = progress(load)
+    await bounded('every client has logged in', load.start())
+    told('all in')
     for (let reload = 1; reload <= RELOADS; reload++) {
       process.kill(gateway.pid, 'SIGHUP')
-      await logged(gateway.logFile, new RegExp(`"generation":${reload + 1},.*"msg":"reloaded"`))
+      await bounded('reloaded', reloaded(gateway.logFile, reload + 1))
+      told(`reload ${reload} done`)
       await later(PAUSE_BETWEEN_MS)
+      told(`reload ${reload} + ${PAUSE_BETWEEN_MS / 1000} s`)
     }
-    const seen = await load.stop()
+    const seen = await bounded('every client has ended', load.stop())
+    told('ended')
     const found = await delivered(provider.maildir('bob'), seen.accepted)
     const lost = [...seen.accepted].filter((id) => !found.has(id)).length
     const doubled = [...found.values()].filter((times) => times > 1).length
@@ -102,19 +114,52 @@ export async function rows(): Promise<Row[]> {
   }
 }
 
+/** Each phase is told as it ends: who waits for a bench wants to know what it is at. */
+function progress(load: Load): (phase: string) => void {
+  const begun = performance.now()
+  return (phase) => {
+    const { connections, goodbyes, commands, accepted, refused, hung, cut } = load.seen
+    const s = ((performance.now() - begun) / 1000).toFixed(1)
+    process.stderr.write(
+      `${s} s: ${phase}; ${load.loggedIn} logged in, ${connections} connections, ${goodbyes} goodbyes, ${commands} commands, ${accepted.size} mails; refused ${refused}, hung ${hung}, cut ${cut}\n`,
+    )
+  }
+}
+
+/** @throws Error that names the phase which did not end in time: a bench that says nothing is no bench */
+async function bounded<T>(phase: string, run: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`not within ${PHASE_MS / 1000} s: ${phase}`)), PHASE_MS)
+  })
+  try {
+    return await Promise.race([run, late])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
 function later(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms))
 }
 
-/** The demo's gateway writes its log to a file. */
-function logged(file: string, line: RegExp): Promise<void> {
-  return new Promise((resolve) => {
+/** The demo's gateway writes its log to a file. @throws Error where a reload failed instead */
+function reloaded(file: string, generation: number): Promise<void> {
+  return new Promise((resolve, reject) => {
     const look = (): void => {
-      if (!line.test(readFileSync(file, 'utf8'))) return
+      const log = readFileSync(file, 'utf8')
+      const failure = /^.*"msg":"reload failed".*$/m.exec(log)
+      if (failure === null && !new RegExp(`"generation":${generation},.*"msg":"reloaded"`).test(log)) return
       watcher.close()
-      resolve()
+      if (failure === null) resolve()
+      else reject(new Error(`${failure[0]}\n${log.split('\n').filter(isTelling).slice(-20).join('\n')}`))
     }
     const watcher = watch(file, look)
     look()
   })
+}
+
+/** What is not JSON is Node's own word at a crash. */
+function isTelling(line: string): boolean {
+  return !line.startsWith('{') || /"level":"(warn|error)"|"msg":"worker/.test(line)
 }

@@ -92,6 +92,9 @@ function policyOf(name: string, query: string): Record<string, string> {
     const images = query === 'images' ? 'data: https: http:' : 'data:'
     return { 'content-security-policy': framePolicy(images), 'cache-control': 'no-cache' }
   }
-  // A name of its own for each content.
-  return { 'content-security-policy': "default-src 'none'", 'cache-control': 'public, max-age=31536000, immutable' }
+  // A name of its own for each content. A worker has the policy that its script came with: it may ask this server.
+  return {
+    'content-security-policy': "default-src 'none'; connect-src 'self'",
+    'cache-control': 'public, max-age=31536000, immutable',
+  }
 }

@@ -153,16 +153,12 @@ export class ThreadPool implements KeyOperations {
       this.#counts.waitMs += performance.now() - waiting.sinceMs
       const running = packed(waiting.task)
       this.#running.add(running)
-      void this.#runInThread(running)
-        .then(waiting.resolve, waiting.reject)
-        .finally(() => {
-          this.#running.delete(running)
-          this.#next()
-        })
+      void this.#runInThread(running).then(waiting.resolve, waiting.reject)
     }
   }
 
-  async #runInThread({ sent, baggage, controller }: Running): Promise<ThreadResult> {
+  async #runInThread(running: Running): Promise<ThreadResult> {
+    const { sent, baggage, controller } = running
     const { signal } = controller
     const started = performance.now()
     const timer = setTimeout(() => controller.abort('timeout'), this.#timeoutMs)
@@ -182,6 +178,9 @@ export class ThreadPool implements KeyOperations {
     } finally {
       clearTimeout(timer)
       this.#counts.runMs += performance.now() - started
+      // Before whoever asked gets the answer: the thread need not wait while that one works.
+      this.#running.delete(running)
+      this.#next()
     }
   }
 

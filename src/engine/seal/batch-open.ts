@@ -76,6 +76,7 @@ class Opening {
   readonly #separator: Uint8Array
   readonly #out: Buffer
   #written = 0
+  #lines = 0
 
   constructor(state: OpenState, input: Uint8Array) {
     this.#from = state
@@ -96,7 +97,9 @@ class Opening {
       const block = input.subarray(at, at + BLOCK_OCTETS)
       at += BLOCK_OCTETS
       const final = last && at >= input.length
+      const from = this.#written
       this.#encode(this.#open(this.#decode(block, final), final), final)
+      this.#lines += fastPath().codecs.countLineFeeds(this.#out.subarray(from, this.#written))
     } while (at < input.length)
   }
 
@@ -110,7 +113,7 @@ class Opening {
       column: this.#line[0]!,
       begun: this.#begun,
     }
-    return { output: this.#out.subarray(0, this.#written), state }
+    return { output: this.#out.subarray(0, this.#written), state, lines: this.#lines }
   }
 
   /** The ciphertext that waited and that of this block. */

@@ -5,6 +5,7 @@
 import { GatewayError } from '../../base/errors.ts'
 import { base64EncodedOctets, maxBase64Decoded } from '../mime/transfer/codecs.ts'
 import type { BatchResult, BodyDecoding } from './batch.ts'
+import { type BodyWatch, watchBase64, watchQuotedPrintable } from './body-watch.ts'
 import { CHUNK_OCTETS, copyOf, FEEDBACK_OCTETS, sealedChunksOctets } from './chunk-cipher.ts'
 import { keyAndIv } from './ciphers.ts'
 import type { MessageKey } from './message-key.ts'
@@ -26,6 +27,8 @@ export interface SealState {
   readonly unwritten: Uint8Array
   /** Characters in the current base64 line. */
   readonly column: number
+  /** Of a body that is watched for its layout. */
+  readonly watch: BodyWatch | null
 }
 
 /** Input octets coded in one go: its plaintext, ciphertext and text fit into a core's second-level cache. */
@@ -38,7 +41,12 @@ const NONE = new Uint8Array(0)
 const plainScratch = Buffer.allocUnsafeSlow(BLOCK_OCTETS)
 const sealedScratch = Buffer.allocUnsafeSlow(FEEDBACK_OCTETS + sealedChunksOctets(BLOCK_OCTETS + CHUNK_OCTETS, true))
 
-export function startSealState(key: MessageKey, decoding: BodyDecoding, fb0: Uint8Array): SealState {
+export function startSealState(
+  key: MessageKey,
+  decoding: BodyDecoding,
+  fb0: Uint8Array,
+  watch: BodyWatch | null,
+): SealState {
   if (key.algo !== 'AES256GCM1K') throw new GatewayError('VES_UNSUPPORTED', { algo: key.algo })
   if (fb0.length !== FEEDBACK_OCTETS) throw new RangeError('fb0 is 16 octets')
   return {
@@ -51,6 +59,7 @@ export function startSealState(key: MessageKey, decoding: BodyDecoding, fb0: Uin
     unsealed: NONE,
     unwritten: new Uint8Array(fb0),
     column: 0,
+    watch,
   }
 }
 
@@ -73,6 +82,8 @@ class Sealing {
   #undecoded: Uint8Array
   /** Octets at the front of `sealedScratch`. */
   #unwritten: number
+  #watch: BodyWatch | null
+  #lines = 0
   readonly #out: Buffer
   #written = 0
 
@@ -84,6 +95,7 @@ class Sealing {
     this.#unsealed.set(state.unsealed)
     this.#unsealedOctets = state.unsealed.length
     this.#undecoded = state.undecoded
+    this.#watch = state.watch
     sealedScratch.set(state.unwritten)
     this.#unwritten = state.unwritten.length
     this.#out = Buffer.allocUnsafe(maxOutputOctets(state, input.length, last))
@@ -95,7 +107,13 @@ class Sealing {
       const block = input.subarray(at, at + BLOCK_OCTETS)
       at += BLOCK_OCTETS
       const final = last && at >= input.length
+      // Counted and watched here, where the octets are in the cache anyway.
+      this.#lines += fastPath().codecs.countLineFeeds(block)
+      if (this.#watch?.kind === 'base64') this.#watch = watchBase64(this.#watch, block)
       const plain = this.#decode(block, final)
+      if (this.#watch?.kind === 'quoted-printable') {
+        this.#watch = watchQuotedPrintable(this.#watch, block, plain, final)
+      }
       this.#write(this.#seal(plain, final), final)
     } while (at < input.length)
   }
@@ -109,8 +127,9 @@ class Sealing {
       unsealed: copyOf(this.#unsealed, 0, this.#unsealedOctets),
       unwritten: copyOf(sealedScratch, 0, this.#unwritten),
       column: this.#column[0]!,
+      watch: this.#watch,
     }
-    return { output: this.#out.subarray(0, this.#written), state }
+    return { output: this.#out.subarray(0, this.#written), state, lines: this.#lines }
   }
 
   #decode(block: Uint8Array, final: boolean): Uint8Array {

@@ -11,6 +11,7 @@
 import type { Base64Layout } from '../mime/transfer/base64-layout.ts'
 import { type OpenState, openBatch, startOpenState } from './batch-open.ts'
 import { type SealState, sealBatch, startSealState } from './batch-seal.ts'
+import type { BodyWatch } from './body-watch.ts'
 import type { MessageKey } from './message-key.ts'
 
 /** The transfer encoding that sealing undoes; all but base64 and quoted-printable are `none` (message-format.md §4). */
@@ -38,8 +39,10 @@ export interface BatchJob {
 export interface BatchResult {
   /** A view into a buffer of its own unless it is small; the receiver's. */
   readonly output: Uint8Array
-  /** For the next batch of this leaf; of no use after the last. */
+  /** For the next batch of this leaf; after the last one, what was watched is in it. */
   readonly state: BodyState
+  /** LF octets in the opened text: of the input when sealing, of the output when opening. */
+  readonly lines: number
   /** The job's input, done with: memory for the next one's. */
   readonly spent: Uint8Array
 }
@@ -47,9 +50,15 @@ export interface BatchResult {
 /**
  * @param key must be AES256GCM1K: nothing else seals new mail
  * @param fb0 16 random octets, never used twice. Copied.
+ * @param watch of what is too long to be examined beforehand
  */
-export function startSeal(key: MessageKey, decoding: BodyDecoding, fb0: Uint8Array): BodyState {
-  return startSealState(key, decoding, fb0)
+export function startSeal(
+  key: MessageKey,
+  decoding: BodyDecoding,
+  fb0: Uint8Array,
+  watch: BodyWatch | null = null,
+): BodyState {
+  return startSealState(key, decoding, fb0, watch)
 }
 
 /** @param key of any algorithm: older mail has AES256CFB */

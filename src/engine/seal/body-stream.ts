@@ -22,9 +22,10 @@ export interface BatchQuestions {
 }
 
 export interface BodySink {
-  write(bytes: Buffer): void
-  /** After the last octet. */
-  end(): void
+  /** @param lines see {@link BatchResult} */
+  write(bytes: Buffer, lines: number): void
+  /** After the last octet. @param state of the body's end */
+  end(state: BodyState): void
 }
 
 export class BodyStream {
@@ -110,12 +111,12 @@ export class BodyStream {
     })
   }
 
-  #put({ output, state }: BatchResult, last: boolean): void {
+  #put({ output, state, lines }: BatchResult, last: boolean): void {
     this.#state = state
-    this.#sink.write(Buffer.from(output.buffer, output.byteOffset, output.length))
+    this.#sink.write(Buffer.from(output.buffer, output.byteOffset, output.length), lines)
     if (!last) return
     this.#sinkEnded = true
-    this.#sink.end()
+    this.#sink.end(state)
   }
 
   /** A buffer of its own: it may be transferred to a thread. */

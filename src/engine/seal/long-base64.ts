@@ -5,6 +5,7 @@
  */
 import { type Base64Layout, guessBase64Layout, laidOutOctets } from '../mime/transfer/base64-layout.ts'
 import { base64EncodedOctets } from '../mime/transfer/codecs.ts'
+import { type Base64Watch, startBase64Watch } from './body-watch.ts'
 import { sealedStreamOctets } from './chunk-cipher.ts'
 
 /** Line ends at the end that are counted; more of them are no layout. */
@@ -15,17 +16,10 @@ export class LongBase64 {
   /** Without its ending. */
   readonly layout: Base64Layout
   readonly #separator: Buffer
-  #octets = 0
-  #tail = Buffer.alloc(0)
-  /** Where the first separator was missing. */
-  #irregularAt = Number.POSITIVE_INFINITY
-  /** Where the next separator has to stand. */
-  #nextSeparator: number
 
   private constructor(layout: Base64Layout) {
     this.layout = layout
     this.#separator = Buffer.from(layout.separator, 'latin1')
-    this.#nextSeparator = layout.before.length + layout.width
   }
 
   /** @returns null when the beginning has no layout */
@@ -34,36 +28,25 @@ export class LongBase64 {
     return layout === null ? null : new LongBase64({ ...layout, padded: true, ending: '' })
   }
 
-  push(bytes: Buffer): void {
-    const { width } = this.layout
-    const sep = this.#separator
-    const start = this.#octets
-    const end = start + bytes.length
-    if (width > 0) {
-      for (; this.#nextSeparator < end; this.#nextSeparator += width + sep.length) {
-        for (let i = 0; i < sep.length; i++) {
-          const at = this.#nextSeparator + i - start
-          if (at < 0) continue
-          if (at >= bytes.length) break
-          if (bytes[at] !== sep[i]) this.#irregularAt = Math.min(this.#irregularAt, this.#nextSeparator)
-        }
-        // A separator cut by the end of this piece is looked at again with the next.
-        if (this.#nextSeparator + sep.length > end) break
-      }
-    }
-    this.#octets = end
-    const kept = Buffer.concat([this.#tail, bytes.subarray(Math.max(0, bytes.length - TAIL_OCTETS))])
-    this.#tail = kept.subarray(Math.max(0, kept.length - TAIL_OCTETS))
+  /** For the batches to go on with. */
+  watch(): Base64Watch {
+    const { width, before } = this.layout
+    return startBase64Watch(width, new Uint8Array(this.#separator), before.length + width)
   }
 
   /**
+   * @param watched all of the text
    * @param sealedOctets of the sealed body's text
    * @param sealedTail its last octets: the padding tells the ciphertext's length, and so what was decoded, to the octet
    * @returns line ends to add to the sealed body; `deviates` = the text will not come back as it was
    */
-  end(sealedOctets: number, sealedTail: Buffer): { readonly count: number; readonly deviates: boolean } {
+  end(
+    watched: Base64Watch,
+    sealedOctets: number,
+    sealedTail: Buffer,
+  ): { readonly count: number; readonly deviates: boolean } {
     const unit = this.#separator.length === 0 ? '\r\n' : this.layout.separator
-    const tail = this.#tail.toString('latin1')
+    const tail = Buffer.from(watched.tail).toString('latin1')
     let count = 0
     let at = tail.length
     while (count < MAX_LINE_ENDS && tail.endsWith(unit, at)) {
@@ -71,7 +54,7 @@ export class LongBase64 {
       count++
     }
     // Padding: as many characters as make whole groups of four.
-    const text = this.#octets - count * unit.length
+    const text = watched.octets - count * unit.length
     const { before, width } = this.layout
     const body = text - before.length
     const lines = width === 0 ? 0 : Math.ceil(body / (width + this.#separator.length)) - 1
@@ -85,15 +68,13 @@ export class LongBase64 {
       !/\s/.test(tail[at - 1] ?? ' ') &&
       Buffer.from(group, 'base64').toString('base64') === group &&
       characters % 4 === 0 &&
-      this.#irregularAt >= text &&
+      watched.irregularAt >= text &&
       laidOutOctets(this.layout, decoded) === text &&
       sealedBodyOctets(decoded) === sealedOctets &&
       sealedPadding(decoded) === sealedTail.toString('latin1').split('=').length - 1
     return { count, deviates: !isRegular }
   }
 }
-
-const TAIL_OCTETS = 1024
 
 /** `=` at the end of a sealed body's text. */
 function sealedPadding(plainOctets: number): number {

@@ -2,11 +2,11 @@
  * One sealed leaf being opened: ciphertext in, the original text out, in its transfer encoding and layout
  * (message-format.md §5, §6).
  */
+import { countLines } from '../mime/lines.ts'
 import { type BatchJob, type BatchResult, type BodyEncoding, startOpen } from './batch.ts'
 import { BodyStream } from './body-stream.ts'
 import type { Exactness } from './exactness.ts'
 import type { MessageKey } from './message-key.ts'
-import { fastPath } from './native.ts'
 import type { OrderedOutput } from './ordered-output.ts'
 import { PatchReader } from './patch.ts'
 import type { LedgerEntry, SizesLedger } from './sizes-ledger.ts'
@@ -40,8 +40,7 @@ export class OpenLeaf {
     this.#count = exact.endingCounted && encoding.kind === 'base64'
     const open = ledger.open
     const slot = output.reserve()
-    const write = (bytes: Buffer) => {
-      const lines = fastPath().codecs.countLineFeeds(bytes)
+    const write = (bytes: Buffer, lines: number) => {
       for (const each of [this.entry, ...open]) {
         each.octets += bytes.length
         each.lines += lines
@@ -49,13 +48,16 @@ export class OpenLeaf {
       slot.write(bytes)
     }
     this.#stream = new BodyStream({ askBatch }, 'open-body', startOpen(key, encoding), {
-      write: (bytes) => {
-        if (this.#patch === null) write(bytes)
-        else for (const piece of this.#patch.push(bytes)) write(piece)
+      write: (bytes, lines) => {
+        if (this.#patch === null) write(bytes, lines)
+        else for (const piece of this.#patch.push(bytes)) write(piece, countLines(piece))
       },
       end: () => {
-        if (this.#count) write(this.#ending())
-        if (this.#patch !== null) for (const piece of this.#patch.end()) write(piece)
+        if (this.#count) {
+          const ending = this.#ending()
+          write(ending, countLines(ending))
+        }
+        if (this.#patch !== null) for (const piece of this.#patch.end()) write(piece, countLines(piece))
         slot.close()
         done()
       },

@@ -45,6 +45,8 @@ export interface OpenFacts {
   readonly messageId: string | null
   /** What the sender's gateway says about sizes; known once the key is. To be believed while the sealed octets agree. */
   readonly declaredSizes: SealedSizes | null
+  /** Blank lines may stand behind the sealed message that are none of it. */
+  readonly padded: boolean
   /** What was read so far; whole when it is done. */
   readonly sizes: SealedSizes
 }
@@ -99,6 +101,7 @@ export class Opener implements Transform {
   #bareDelimiter = false
   /** What may still be given out; behind it there is padding. */
   #octetsLeft = Number.POSITIVE_INFINITY
+  #padded = false
   /** Of the header read last. */
   #partNumber = 0
 
@@ -111,6 +114,7 @@ export class Opener implements Transform {
       encrypted: this.#encrypted,
       messageId: this.#messageId,
       declaredSizes: this.#declared,
+      padded: this.#padded,
       sizes: this.#ledger.sizes(),
     }
   }
@@ -196,7 +200,8 @@ export class Opener implements Transform {
     this.#isExact = opened.isExact
     this.#declared = opened.exact.sizes
     const body = this.#declared?.body.octets ?? null
-    if (opened.exact.padded && body !== null) this.#octetsLeft = opened.bytes.length + body
+    this.#padded = opened.exact.padded
+    if (this.#padded && body !== null) this.#octetsLeft = opened.bytes.length + body
     this.#output.write(opened.bytes)
     this.#ledger.start()
     this.#phase = 'run'

@@ -6,10 +6,9 @@ import type { TransferEncoding } from '../mime/content-type.ts'
 import { type BatchJob, type BatchResult, type BodyDecoding, startSeal } from './batch.ts'
 import { examineBase64, examineQuotedPrintable, looksEncoded } from './body-examine.ts'
 import { BodyStream } from './body-stream.ts'
+import { type BodyWatch, startQuotedPrintableWatch } from './body-watch.ts'
 import { LongBase64 } from './long-base64.ts'
-import { LongQuotedPrintable } from './long-quoted-printable.ts'
 import type { MessageKey } from './message-key.ts'
-import { fastPath } from './native.ts'
 import type { OrderedOutput } from './ordered-output.ts'
 import type { AboutBody } from './seal-headers.ts'
 import type { LedgerEntry, SizesLedger } from './sizes-ledger.ts'
@@ -48,7 +47,6 @@ export class SealLeaf {
   #heldOctets = 0
   #stream: BodyStream | null = null
   #long: LongBase64 | null = null
-  #watched: LongQuotedPrintable | null = null
   readonly #claimed: BodyDecoding
   /** The claimed encoding is not the text's. */
   #isRaw = false
@@ -71,13 +69,9 @@ export class SealLeaf {
   }
 
   push(bytes: Buffer): void {
-    const lines = fastPath().codecs.countLineFeeds(bytes)
-    this.#parts.ledger.countOpened(bytes.length, lines)
+    this.#parts.ledger.countOpened(bytes.length, 0)
     this.entry.octets += bytes.length
-    this.entry.lines += lines
     if (this.#stream !== null) {
-      this.#long?.push(bytes)
-      this.#watched?.push(bytes)
       this.#stream.push(bytes)
       return
     }
@@ -122,15 +116,15 @@ export class SealLeaf {
       this.#begin({}).push(text)
       return
     }
-    if (this.#decoding === 'base64') {
-      this.#long = LongBase64.begin(text.subarray(0, this.#parts.maxExamineOctets))
-      this.#long?.push(text)
-      if (this.#long === null) this.#deviates = true
-    } else {
-      this.#watched = new LongQuotedPrintable()
-      this.#watched.push(text)
+    if (this.#decoding === 'quoted-printable') {
+      this.#begin({}, startQuotedPrintableWatch).push(text)
+      return
     }
-    this.#begin(this.#long === null ? {} : { layout: this.#long.layout, endingCounted: true }).push(text)
+    this.#long = LongBase64.begin(text.subarray(0, this.#parts.maxExamineOctets))
+    if (this.#long === null) {
+      this.#deviates = true
+      this.#begin({}).push(text)
+    } else this.#begin({ layout: this.#long.layout, endingCounted: true }, this.#long.watch()).push(text)
   }
 
   #takeHeld(): Buffer {
@@ -140,7 +134,7 @@ export class SealLeaf {
     return text
   }
 
-  #begin(about: AboutBody): BodyStream {
+  #begin(about: AboutBody, watch: BodyWatch | null = null): BodyStream {
     const { begin, key, random, output, askBatch, ledger, done } = this.#parts
     begin(about, this.#isRaw)
     const open = ledger.open
@@ -152,20 +146,26 @@ export class SealLeaf {
       this.entry.sealedOctets += bytes.length
       for (const each of open) each.sealedOctets += bytes.length
     }
-    const state = startSeal(key, this.#decoding, random(FEEDBACK_OCTETS))
+    const state = startSeal(key, this.#decoding, random(FEEDBACK_OCTETS), watch)
     this.#stream = new BodyStream({ askBatch }, 'seal-body', state, {
-      write,
-      end: () => {
-        if (this.#long !== null) {
-          const lineEnds = this.#long.end(this.entry.sealedOctets, tail)
-          for (let i = 0; i < lineEnds.count; i++) write(CRLF)
-          if (lineEnds.deviates) this.#deviates = true
-        }
-        if (this.#watched?.end() === true) this.#deviates = true
+      write: (bytes, lines) => {
+        for (const each of [this.entry, ...open]) each.lines += lines
+        write(bytes)
+      },
+      end: (ended) => {
+        this.#watched(ended.kind === 'seal' ? ended.watch : null, tail, write)
         slot.close()
         done()
       },
     })
     return this.#stream
+  }
+  /** What only a long body's end tells. @param tail of what was sealed */
+  #watched(watched: BodyWatch | null, tail: Buffer, write: (bytes: Buffer) => void): void {
+    if (watched?.kind === 'quoted-printable' && watched.deviates) this.#deviates = true
+    if (watched?.kind !== 'base64' || this.#long === null) return
+    const lineEnds = this.#long.end(watched, this.entry.sealedOctets, tail)
+    for (let i = 0; i < lineEnds.count; i++) write(CRLF)
+    if (lineEnds.deviates) this.#deviates = true
   }
 }

@@ -15,13 +15,19 @@ const RENEW_AFTER_MS = 8 * 3600_000
 export class SessionToken {
   readonly #client: VesClient
   readonly #keyId: number
-  readonly #privateKey: VaultKey
+  readonly #privateKey: () => VaultKey
   readonly #nowMs: () => number
   #token: Secret<string>
   #sinceMs: number
   #renewal: Promise<void> | null = null
 
-  constructor(client: VesClient, keyId: number, privateKey: VaultKey, token: Secret<string>, nowMs: () => number) {
+  constructor(
+    client: VesClient,
+    keyId: number,
+    privateKey: () => VaultKey,
+    token: Secret<string>,
+    nowMs: () => number,
+  ) {
     this.#client = client
     this.#keyId = keyId
     this.#privateKey = privateKey
@@ -50,7 +56,7 @@ export class SessionToken {
     const sealed = optionalOctets(result, 'encSessionToken')
     // Locked, or replaced by a rotation: the session is over.
     if (sealed === null) throw new GatewayError('ACCESS_DENIED', { reason: 'no session token', keyId: this.#keyId })
-    const { values } = await this.#client.keys.run('open', { key: this.#privateKey, sealed: [sealed] })
+    const { values } = await this.#client.keys.run('open', { key: this.#privateKey(), sealed: [sealed] })
     this.#token = readToken(values[0]!)
     this.#sinceMs = this.#nowMs()
   }

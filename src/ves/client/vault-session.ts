@@ -25,6 +25,7 @@ import {
 import { KeyExchange } from './key-exchange.ts'
 import { MessageKeys } from './message-keys.ts'
 import { type External, KEY_FIELDS, orNull } from './recipient-directory.ts'
+import { RestingKey } from './resting-key.ts'
 import { SessionToken } from './session-token.ts'
 import type {
   CreatedMessageKey,
@@ -62,10 +63,8 @@ export class VaultSession implements VesSession {
   user: { readonly id: number; readonly email: string }
   readonly vaultUri: string
   readonly keyId: number
-  readonly privateKey: VaultKey
-  /** The session's own vault as a recipient: the first entry of whatever it makes. */
-  readonly own: VaultRef
   readonly #nowMs: () => number
+  readonly #privateKey: RestingKey
   readonly #token: SessionToken
   #attnAfterMs = 0
   readonly #exchange: KeyExchange
@@ -79,16 +78,26 @@ export class VaultSession implements VesSession {
     this.user = start.user
     this.vaultUri = start.vaultUri
     this.keyId = start.keyId
-    this.privateKey = start.privateKey
+    this.#privateKey = new RestingKey(start.privateKey)
     this.#nowMs = start.nowMs
-    const { client, privateKey, keyId, vaultUri } = start
-    this.#token = new SessionToken(client, keyId, privateKey, start.token, start.nowMs)
-    this.own = { keyId, uri: vaultUri, algo: privateKey.algo, key: publicOf(privateKey), temp: false }
+    const { client, keyId } = start
+    this.#token = new SessionToken(client, keyId, () => this.privateKey, start.token, start.nowMs)
     this.#exchange = new KeyExchange(this)
     this.#messageKeys = new MessageKeys(this, start.messageKeyCacheEntries, start.nowMs)
     const cache = { maxOctets: 8 * 1024 * 1024, ttlMs: OWN_KEYS_TTL_MS, nowMs: start.nowMs, octetsOf: () => 8192 }
     this.#ownKeys = new BoundedCache({ ...cache, maxEntries: 16 })
     this.#tempKeys = new BoundedCache({ ...cache, maxEntries: 1000 })
+  }
+
+  /** Not to be kept: it is large, and loaded when it is needed. */
+  get privateKey(): VaultKey {
+    return this.#privateKey.get()
+  }
+
+  /** The session's own vault as a recipient: the first entry of whatever it makes. */
+  get own(): VaultRef {
+    const { privateKey, keyId, vaultUri } = this
+    return { keyId, uri: vaultUri, algo: privateKey.algo, key: publicOf(privateKey), temp: false }
   }
 
   /** The user's address, from the repository; pending matters come along. */

@@ -105,5 +105,6 @@ function argumentsOf(config: Config): string[] | null {
   if (listen === null) return null
   const host = listen.host.includes(':') ? `[${listen.host}]` : listen.host
   const data = config['repository.data'] ?? '/var/lib/vesmail/repository'
-  return ['repository', 'serve', '--listen', `${host}:${listen.port}`, '--data', data]
+  const settings = config['repository.config'] === null ? [] : ['--config', config['repository.config']]
+  return ['repository', 'serve', '--listen', `${host}:${listen.port}`, '--data', data, ...settings]
 }

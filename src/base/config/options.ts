@@ -217,6 +217,10 @@ export const OPTIONS = {
   }),
   'repository.listen': address({ scope: 'process', doc: 'Runs the embedded key repository at this address.' }),
   'repository.data': text({ scope: 'process', doc: 'Directory of the embedded repository.' }),
+  'repository.config': text({
+    scope: 'process',
+    doc: 'File with the embedded repository’s settings: limits, mail (docs/repository.md).',
+  }),
   'repository.store': oneOf(['sqlite', 'postgresql'], 'sqlite', {
     scope: 'process',
     doc: 'Where the embedded repository keeps its data.',

@@ -87,11 +87,10 @@ function askedMessage(): string | null {
   return id === '' ? null : id
 }
 
-/** `#email=…&token=…` of the onboarding mail. */
-function onboardingLink(): { readonly email: string; readonly token: string } | null {
+/** `#email=…&token=…` of the onboarding mail; in an invitation the token is empty. */
+function onboardingLink(): { readonly email: string; readonly token: string } {
   const values = new URLSearchParams(location.hash.slice(1))
-  const [email, token] = [values.get('email'), values.get('token')]
-  return email === null || token === null || token === '' ? null : { email, token }
+  return { email: values.get('email') ?? '', token: values.get('token') ?? '' }
 }
 
 // ── open ──
@@ -141,11 +140,11 @@ function showProgress(octets: number, total: number | null): void {
 
 // ── a vault for who has none ──
 
-function onboardingCard(messageId: string | null): HTMLElement {
+function onboardingCard(messageId: string | null, address = ''): HTMLElement {
   const card = el('section', { className: 'card', attributes: { 'aria-label': say('noVault') } })
   const request = form(
     [
-      field(say('email'), { name: 'email', type: 'email', autocomplete: 'email', required: true }),
+      field(say('email'), { name: 'email', type: 'email', autocomplete: 'email', value: address, required: true }),
       submit(say('sendLink')),
     ],
     async (values) => {
@@ -229,9 +228,10 @@ async function start(): Promise<void> {
 function route(): void {
   const link = onboardingLink()
   const messageId = askedMessage()
-  if (link !== null) showSetUp(link)
+  if (link.token !== '') showSetUp(link)
   else if (messageId !== null) showLogin(messageId)
-  else show(heading(say('title')), el('p', {}, say('noMessage')), onboardingCard(null))
+  // An invitation names the address, and no message.
+  else show(heading(say('title')), el('p', {}, say('noMessage')), onboardingCard(null, link.email))
 }
 
 window.addEventListener('hashchange', route)

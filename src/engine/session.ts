@@ -68,12 +68,14 @@ export interface Questions {
   /**
    * Sealed octets that do not fit memory, in a file of the session without a name: `write` appends (null comes back),
    * `read` gives octets written before, but not before the provider takes what it got already; `clear` gives up all.
+   * `reserve` asks beforehand whether there will be space for so many more; nothing is held for it.
    * Refused with IO where there is no space, BUFFER_EXCEEDED where there is too much.
    */
   spill: {
     ask:
       | { readonly op: 'write'; readonly bytes: Buffer }
       | { readonly op: 'read'; readonly offset: number; readonly octets: number }
+      | { readonly op: 'reserve'; readonly octets: number }
       | { readonly op: 'clear' }
     answer: { readonly bytes: Buffer | null }
   }

@@ -259,6 +259,9 @@ export class Drive {
       case 'write':
         await this.#spill.write(ask.bytes)
         return { bytes: null }
+      case 'reserve':
+        await this.#spill.reserve(ask.octets)
+        return { bytes: null }
       case 'read':
         // What is read goes to the provider: it comes no faster than that takes it.
         await this.#upstreamDrained()

@@ -3,13 +3,16 @@
  * gone with its descriptor whatever happens (imap.md §3, APPEND). Only ciphertext ever comes here.
  */
 import { randomBytes } from 'node:crypto'
-import { type FileHandle, open, unlink } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { type FileHandle, open, statfs, unlink } from 'node:fs/promises'
+import { constants, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { GatewayError } from '../base/errors.ts'
 
 /** Of one session: a disk is not for one client to fill. */
 const MAX_OCTETS = 1536 * 1024 * 1024
+
+/** Left to everybody else on the file system. */
+const SPARE_OCTETS = 64 * 1024 * 1024
 
 export class SpillFile {
   #file: Promise<FileHandle> | null = null
@@ -24,6 +27,21 @@ export class SpillFile {
       this.#file ??= nameless()
       await (await this.#file).write(bytes, 0, bytes.length, at)
     } catch (error) {
+      throw ioError(error)
+    }
+  }
+
+  /** Would so many more find space? Rejects as {@link write} would. */
+  async reserve(octets: number): Promise<void> {
+    if (this.#octets + octets > MAX_OCTETS) throw new GatewayError('BUFFER_EXCEEDED', { octets: this.#octets + octets })
+    try {
+      this.#file ??= nameless()
+      await this.#file
+      const { bavail, bsize } = await statfs(tmpdir())
+      if (bavail * bsize < octets + SPARE_OCTETS) throw noSpace()
+    } catch (error) {
+      // The next message tries anew.
+      if (this.#octets === 0) await this.clear()
       throw ioError(error)
     }
   }
@@ -56,6 +74,10 @@ async function nameless(): Promise<FileHandle> {
   const file = await open(path, 'wx+', 0o600)
   await unlink(path)
   return file
+}
+
+function noSpace(): Error {
+  return Object.assign(new Error('no space for the file'), { code: 'ENOSPC', errno: -constants.errno.ENOSPC })
 }
 
 function ioError(error: unknown): GatewayError {

@@ -2,10 +2,14 @@
  * APPEND (imap.md §3): every message in it is sealed for the account itself, then the command goes up with the sealed
  * octets and their exact size. Begins while the message is still coming; goes up when all of it is sealed. There is no way
  * from here to the server for a message that was not sealed.
+ *
+ * Octets that memory is not for go through the session's file. Where that has no space, they go to the server as they
+ * come, under a guessed size that padding fills; where the guess was too small the connection ends before the literal does.
  */
 import { asGatewayError, GatewayError } from '../../base/errors.ts'
 import type { Transform, TransformAction } from '../transform.ts'
 import { reannounce } from './append.ts'
+import { AppendMessage } from './append-message.ts'
 import type { MessageStart } from './command-reader.ts'
 import { type MessageSizes, sizesOf } from './message-sizes.ts'
 import { segmentsOf } from './outgoing.ts'
@@ -13,25 +17,10 @@ import { imapReply } from './reply.ts'
 import { parseCode } from './response.ts'
 import { listUids } from './sequence-set.ts'
 import { mailboxOf } from './size-memory.ts'
-import { ServedScan } from './view/served-scan.ts'
 import type { Work, WorkHost } from './work.ts'
 
-interface Message {
-  readonly begin: MessageStart
-  readonly sealer: Transform
-  readonly sealed: Buffer[]
-  /** Where in the session's file its sealed octets are; null = in memory. */
-  readonly spillAt: number | null
-  octets: number
-  /** What an IMAP server will say of it; of large ones, which nobody wants to read again for it. */
-  readonly scan: ServedScan | null
-  /** All of it was given to the sealer. */
-  ended: boolean
-  done: boolean
-}
-
 /** What goes up, in order: octets at hand, octets from the file, or the server's `+`. */
-type Outgoing = Buffer | { readonly spillAt: number; readonly octets: number } | 'continuation'
+type Outgoing = Buffer | { readonly at: number; readonly octets: number } | 'continuation'
 
 /** Octets on their way to the file before the client is asked to wait. */
 const MAX_SPILLING_OCTETS = 1024 * 1024
@@ -44,17 +33,22 @@ export class AppendWork implements Work {
   readonly wantsUpstream = true
   readonly #host: WorkHost
   readonly #tag: string
-  readonly #messages: Message[] = []
+  readonly #messages: AppendMessage[] = []
+  /** Messages that are all in `outgoing`, or sent. */
+  #sentMessages = 0
+  /** Its octets go up as they come. */
+  #live: AppendMessage | null = null
   /** What follows the last message; null while the command is not complete. */
   #after: Buffer | null = null
   #failure: GatewayError | null = null
+  /** Why there was no space for the file. */
+  #noSpace: GatewayError | null = null
   /** Our turn at the upstream connection. */
   #started = false
   #upstreamTag: string | null = null
   #outgoing: Outgoing[] = []
-  /** Of the messages that went up, as far as they were counted. */
-  #sizes: (MessageSizes | null)[] = []
-  #mailbox: string | null = null
+  /** All of the command is in `outgoing`, or sent. */
+  #complete = false
   /** A part of the file is being read. */
   #reading = false
   /** The server's tagged answer, while octets that it counts on are still to be sent. */
@@ -62,6 +56,8 @@ export class AppendWork implements Work {
   #spilling = 0
   #spilled = false
   #over = false
+  /** Of the messages that went up, as far as they were counted. */
+  readonly #sizes: (MessageSizes | null)[] = []
 
   constructor(host: WorkHost, tag: string) {
     this.#host = host
@@ -70,51 +66,76 @@ export class AppendWork implements Work {
 
   /** May more octets of the message come from the client? */
   get wantsClient(): boolean {
-    if (this.#failure !== null) return true
-    return this.#messages.at(-1)?.sealer.wants !== false && this.#spilling < MAX_SPILLING_OCTETS
+    const message = this.#messages.at(-1)
+    if (this.#failure !== null || this.#over || message === undefined || message.ended) return true
+    if (message.sealer?.wants !== true) return false
+    if (message === this.#live) return this.#outgoing.length === 0
+    if (message.place === 'server') return message.octets <= this.#host.settings.maxbufOctets
+    return this.#spilling < MAX_SPILLING_OCTETS
   }
 
   /** Sealed, not yet sent, and in memory. */
   get heldOctets(): number {
-    return this.#messages.reduce((sum, message) => sum + (message.spillAt === null ? message.octets : 0), 0)
+    const held = this.#messages.slice(this.#sentMessages).filter(({ place }) => place !== 'file')
+    return held.reduce((sum, message) => sum + (message === this.#live ? 0 : message.octets), 0)
   }
 
   get failure(): GatewayError | null {
     return this.#failure
   }
 
-  /** @param spill the sealed octets do not fit memory */
-  message(begin: MessageStart, spill: boolean): void {
-    const { transforms, spill: file } = this.#host
-    const sealer = transforms.sealer(begin.literal.octets)
-    if (spill && !this.#spilled) file.users++
-    this.#spilled ||= spill
-    const spillAt = spill ? file.octets : null
-    const scan = spill ? new ServedScan() : null
-    this.#messages.push({ begin, sealer, sealed: [], spillAt, octets: 0, scan, ended: false, done: false })
+  /** @param large the sealed octets do not fit memory */
+  message(begin: MessageStart, large: boolean): void {
+    const message = new AppendMessage(begin, large)
+    const { octets } = begin.literal
+    const { transforms, spill, out } = this.#host
+    this.#messages.push(message)
+    if (!large) {
+      message.sealer = transforms.sealer(octets, false)
+      return
+    }
+    out.ask(
+      'spill',
+      { op: 'reserve', octets: Math.ceil(octets * SEALED_GROWTH) },
+      () => {
+        if (!this.#spilled) spill.users++
+        this.#spilled = true
+        message.place = 'file'
+        message.sealer = transforms.sealer(octets, false)
+      },
+      (error) => {
+        out.log('warn', 'append without a file', { code: error.code, octets })
+        this.#noSpace = error
+        message.place = 'server'
+        message.sealer = transforms.sealer(octets, true)
+      },
+    )
   }
 
   octets(bytes: Buffer, last: boolean): void {
     const message = this.#messages.at(-1)
-    if (message === undefined) return
+    if (message === undefined || this.#over) return
     message.scan?.push(bytes)
-    if (bytes.length > 0) this.#run(message, () => message.sealer.push(bytes))
+    if (bytes.length > 0) this.#run(message, (sealer) => sealer.push(bytes))
     if (!last) return
     message.ended = true
-    this.#run(message, () => message.sealer.end())
+    this.#run(message, (sealer) => sealer.end())
   }
 
-  /** The command is complete; `after` ends it. */
+  /** The command is complete; `after` ends it. Nothing may stand there: it would be a message without a literal (CATENATE). */
   complete(after: Buffer): void {
+    if (!/^\s*$/.test(after.toString('latin1'))) {
+      this.abandon(new GatewayError('SYNTAX', { text: 'APPEND takes flags, date and one literal' }))
+      return
+    }
     this.#after = after
     this.#go()
   }
 
-  /** The client's command was refused half way; its answer is given elsewhere. */
+  /** The client's command was refused half way. */
   abandon(error: GatewayError): void {
-    this.#failure ??= error
     this.#after = Buffer.alloc(0)
-    this.#go()
+    this.#stop(error)
   }
 
   start(): void {
@@ -133,21 +154,8 @@ export class AppendWork implements Work {
     if (ok) this.#keepSizes(line)
     this.#answer = Buffer.concat([Buffer.from(this.#tag, 'latin1'), line.subarray(tag.length)])
     // Refused before the octets: they are not sent. Behind an announcement they are owed whatever the answer.
-    if (this.#outgoing[0] === 'continuation') this.#outgoing = []
-    if (this.#outgoing.length === 0 && !this.#reading) this.#end(this.#answer)
-  }
-
-  /** The server says by APPENDUID (RFC 4315) which messages they have become. */
-  #keepSizes(line: Buffer): void {
-    const code = parseCode(line)
-    if (code?.name !== 'APPENDUID' || this.#mailbox === null) return
-    const [uidValidity, set = ''] = code.text.split(' ')
-    const uids = listUids(set, this.#sizes.length)
-    for (const [i, sizes] of this.#sizes.entries()) {
-      const uid = uids[i]
-      if (sizes !== null && uid !== undefined && uids.length === this.#sizes.length)
-        this.#host.memory.keepAppended(this.#mailbox, Number(uidValidity), uid, sizes)
-    }
+    if (this.#outgoing[0] === 'continuation') this.#end(this.#answer)
+    else this.#sendOn()
   }
 
   literalSink(): null {
@@ -167,42 +175,37 @@ export class AppendWork implements Work {
     this.#outgoing = []
   }
 
-  #spillOut(bytes: Buffer): void {
-    const { out, spill } = this.#host
-    spill.octets += bytes.length
-    this.#spilling += bytes.length
-    out.ask(
-      'spill',
-      { op: 'write', bytes },
-      () => {
-        this.#spilling -= bytes.length
-        this.#go()
-      },
-      (error) => this.#fail(error),
-    )
-  }
-
-  #run(message: Message, step: () => TransformAction[]): void {
-    if (this.#failure !== null || this.#over) return
-    try {
-      for (const action of step()) this.#perform(message, action)
-    } catch (error) {
-      this.#fail(asGatewayError(error))
+  /** The server says by APPENDUID (RFC 4315) which messages they have become. */
+  #keepSizes(line: Buffer): void {
+    const code = parseCode(line)
+    const mailbox = this.#messages[0] === undefined ? null : mailboxOf(this.#messages[0].begin.command)
+    if (code?.name !== 'APPENDUID' || mailbox === null) return
+    const [uidValidity, set = ''] = code.text.split(' ')
+    const uids = listUids(set, this.#sizes.length)
+    if (uids.length !== this.#sizes.length) return
+    for (const [i, sizes] of this.#sizes.entries()) {
+      if (sizes !== null) this.#host.memory.keepAppended(mailbox, Number(uidValidity), uids[i]!, sizes)
     }
   }
 
-  #perform(message: Message, action: TransformAction): void {
+  #run(message: AppendMessage, step: (sealer: Transform) => TransformAction[]): void {
+    const { sealer } = message
+    if (this.#failure !== null || this.#over || sealer === null) return
+    try {
+      for (const action of step(sealer)) if (!this.#over) this.#perform(message, action)
+    } catch (error) {
+      this.#fail(asGatewayError(error))
+    }
+    this.#go()
+  }
+
+  #perform(message: AppendMessage, action: TransformAction): void {
     switch (action.do) {
       case 'write':
-        message.octets += action.bytes.length
-        if (message.spillAt === null) message.sealed.push(action.bytes)
-        else this.#spillOut(action.bytes)
+        this.#sealed(message, action.bytes)
         break
       case 'ask': {
-        const answered = (answer: unknown): void => {
-          this.#run(message, () => message.sealer.answer(action.id, answer))
-          this.#go()
-        }
+        const answered = (answer: unknown): void => this.#run(message, (sealer) => sealer.answer(action.id, answer))
         const refused = (error: GatewayError): void => this.#fail(error)
         const { out } = this.#host
         if (action.kind === 'seal-key') {
@@ -217,47 +220,118 @@ export class AppendWork implements Work {
     }
   }
 
+  #sealed(message: AppendMessage, bytes: Buffer): void {
+    message.octets += bytes.length
+    if (message.place === 'file') this.#spillOut(message, bytes)
+    else if (message !== this.#live) message.inMemory.push(bytes)
+    else if (message.isBeyondGuess) throw this.#noSpace ?? new GatewayError('BUFFER_EXCEEDED')
+    else this.#outgoing.push(bytes)
+  }
+
+  #spillOut(message: AppendMessage, bytes: Buffer): void {
+    const { out, spill } = this.#host
+    const { length } = bytes
+    message.wroteToFile(spill.octets, length)
+    spill.octets += length
+    this.#spilling += length
+    out.ask(
+      'spill',
+      { op: 'write', bytes },
+      () => {
+        this.#spilling -= length
+        this.#go()
+      },
+      (error) => this.#fail(error),
+    )
+  }
+
   #fail(error: GatewayError): void {
-    this.#failure ??= error
+    if (this.#over || this.#failure !== null) return
     this.#host.out.log('warn', 'message not sealed', { code: error.code, command: 'APPEND' })
-    this.#messages.length = 0
-    this.#go()
+    this.#stop(error)
+  }
+
+  #stop(error: GatewayError): void {
+    if (this.#over) return
+    this.#failure ??= error
+    if (this.#upstreamTag === null) {
+      this.#messages.length = 0
+      this.#go()
+      return
+    }
+    // The server counts on octets that will not come: the connection has to end (never cut, imap.md §3).
+    this.#over = true
+    this.#outgoing = []
+    this.#host.toClient(`${imapReply(this.#tag, this.#failure)}\r\n`)
+    this.#host.hangUp()
   }
 
   #go(): void {
-    if (!this.#started || this.#after === null || this.#upstreamTag !== null || this.#over) return
+    if (!this.#started || this.#over || this.#complete) return
     if (this.#failure !== null) {
-      this.#end(Buffer.from(`${imapReply(this.#tag, this.#failure)}\r\n`))
+      if (this.#after !== null) this.#end(Buffer.from(`${imapReply(this.#tag, this.#failure)}\r\n`))
       return
     }
-    if (this.#spilling > 0 || !this.#messages.every(({ done }) => done)) return
-    this.#send(this.#after)
+    const isSealed = this.#after !== null && this.#spilling === 0 && this.#messages.every(({ done }) => done)
+    if (isSealed || this.#upstreamTag !== null || this.#overflows) this.#queueUp(isSealed)
+    this.#sendOn()
   }
 
-  #send(after: Buffer): void {
-    const tag = this.#host.nextTag()
-    this.#upstreamTag = tag
+  /** A message with no place to wait in until all of it is sealed. */
+  get #overflows(): boolean {
+    const message = this.#messages.at(-1)
+    if (message?.place !== 'server' || message.done || this.#spilling > 0) return false
+    return message.octets > this.#host.settings.maxbufOctets
+  }
+
+  /** What can go up now. */
+  #queueUp(isSealed: boolean): void {
+    if (this.#live !== null) {
+      if (!this.#live.done) return
+      this.#outgoing.push(...this.#live.padding())
+      this.#close(this.#live)
+      this.#live = null
+    }
+    for (let message = this.#next; message !== undefined; message = this.#next) {
+      if (message.done && this.#spilling === 0) {
+        this.#announce(message, message.octets)
+        this.#outgoing.push(...message.inMemory.splice(0), ...message.inFile)
+        this.#close(message)
+      } else if (this.#overflows && message === this.#messages.at(-1)) {
+        this.#announce(message, message.guess())
+        this.#outgoing.push(...message.inMemory.splice(0))
+        this.#live = message
+        return
+      } else return
+    }
+    if (!isSealed || this.#after === null) return
+    this.#outgoing.push(this.#after)
+    this.#complete = true
+  }
+
+  get #next(): AppendMessage | undefined {
+    return this.#messages[this.#sentMessages]
+  }
+
+  #close({ scan, octets, announced }: AppendMessage): void {
+    const view = scan?.end() ?? null
+    this.#sizes.push(view === null ? null : sizesOf(view, announced ?? octets))
+    this.#sentMessages++
+  }
+
+  #announce({ begin }: AppendMessage, octets: number): void {
     const plus = this.#host.literalPlus
-    this.#messages.forEach(({ begin, sealed, octets, spillAt }, i) => {
-      const texts = segmentsOf(begin.before, begin.literals, plus)
-      if (i === 0) texts[0] = Buffer.concat([Buffer.from(tag), texts[0]!.subarray(this.#tag.length)])
-      const unasked = plus && octets <= UNASKED_OCTETS
-      texts.push(reannounce(texts.pop()!, octets, !unasked))
-      for (const [n, text] of texts.entries()) {
-        this.#outgoing.push(text)
-        if (n < texts.length - 1 || !unasked) this.#outgoing.push('continuation')
-      }
-      if (spillAt === null) this.#outgoing.push(...sealed)
-      else this.#outgoing.push({ spillAt, octets })
-    })
-    this.#outgoing.push(after)
-    this.#sizes = this.#messages.map(({ scan, octets }) => {
-      const view = scan?.end() ?? null
-      return view === null ? null : sizesOf(view, octets)
-    })
-    this.#mailbox = mailboxOf(this.#messages[0]!.begin.command)
-    this.#messages.length = 0
-    this.#sendOn()
+    const texts = segmentsOf(begin.before, begin.literals, plus)
+    if (this.#upstreamTag === null) {
+      this.#upstreamTag = this.#host.nextTag()
+      texts[0] = Buffer.concat([Buffer.from(this.#upstreamTag), texts[0]!.subarray(this.#tag.length)])
+    }
+    const unasked = plus && octets <= UNASKED_OCTETS
+    texts.push(reannounce(texts.pop()!, octets, !unasked))
+    for (const [n, text] of texts.entries()) {
+      this.#outgoing.push(text)
+      if (n < texts.length - 1 || !unasked) this.#outgoing.push('continuation')
+    }
   }
 
   #sendOn(): void {
@@ -265,9 +339,10 @@ export class AppendWork implements Work {
       if (next === 'continuation') return
       this.#outgoing.shift()
       if (Buffer.isBuffer(next)) this.#host.toUpstream(next)
-      else this.#read(next.spillAt, next.octets)
+      else this.#read(next.at, next.octets)
     }
-    if (this.#answer !== null && !this.#reading && this.#outgoing.length === 0) this.#end(this.#answer)
+    if (this.#answer !== null && !this.#reading && this.#outgoing.length === 0 && this.#complete)
+      this.#end(this.#answer)
   }
 
   #read(offset: number, left: number): void {
@@ -283,8 +358,7 @@ export class AppendWork implements Work {
         if (left > octets) this.#read(offset + octets, left - octets)
         else this.#sendOn()
       },
-      // The server counts on octets that are lost: the connection has to end (never cut, imap.md §3).
-      () => this.#host.hangUp(),
+      (error) => this.#stop(error),
     )
   }
 
@@ -301,3 +375,6 @@ export class AppendWork implements Work {
     this.#host.finished()
   }
 }
+
+/** What a message may take in the file: more is refused there. */
+const SEALED_GROWTH = 1.4

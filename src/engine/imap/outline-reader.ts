@@ -4,7 +4,6 @@
  * read it whole.
  */
 import { asGatewayError, GatewayError } from '../../base/errors.ts'
-import type { SealedSizes } from '../seal/exactness.ts'
 import { LeafOpener } from '../seal/leaf-opener.ts'
 import { Cursor, stringAt } from './cursor.ts'
 import { parseSectionSpec, printSection } from './fetch-items.ts'
@@ -255,15 +254,21 @@ export class OutlineReader {
     const opener = transforms.outliner((leaf) => leaves.push(leaf))
     runTransform(opener, skeleton, out, (result) => {
       if (this.#stage !== 'opening') return
+      const { declaredSizes: declared, padded } = opener.facts
       if (result instanceof GatewayError) this.#finish(result)
-      else this.#opened(root, result, opener.facts.declaredSizes, leaves)
+      else this.#opened(root, result, { declared, padded }, leaves)
     })
   }
 
-  #opened(root: SealedPart, octets: Buffer, declared: SealedSizes | null, leaves: OutlineFacts['leaves']): void {
+  #opened(
+    root: SealedPart,
+    octets: Buffer,
+    says: Pick<OutlineFacts, 'declared' | 'padded'>,
+    leaves: OutlineFacts['leaves'],
+  ): void {
     const common = {
+      ...says,
       opened: octets,
-      declared,
       sealedSize: this.#sealedSize,
       sealedHeaderOctets: this.#headers[0]!.length,
     }

@@ -85,6 +85,8 @@ export interface OutlineFacts {
   readonly opened: Buffer
   readonly leaves: readonly OutlinedLeaf[]
   readonly declared: SealedSizes | null
+  /** Blank lines may stand behind it (imap.md §3, synchronous mode). */
+  readonly padded: boolean
   /** Of the sealed message, as the server tells. */
   readonly sealedSize: number
   readonly sealedHeaderOctets: number
@@ -109,6 +111,8 @@ export function outlineOf(facts: OutlineFacts): Outline | null {
 
 function fit(facts: OutlineFacts): Outline | null {
   const { root, leaves } = facts
+  // What the server counts is the message and its padding: only the opener can tell one from the other.
+  if (facts.padded && totalOf(facts) === null) return null
   const parts = partsInOrder(root)
   const scanned = scan(facts.opened)
   const own = leavesOf(scanned.root)

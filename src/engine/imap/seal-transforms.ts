@@ -8,12 +8,13 @@ export function sealTransforms(start: Pick<SessionStart, 'host' | 'random'>): Ma
   return (settings) => ({
     opener: () => new Opener({ maxbufOctets: settings.maxbufOctets }),
     outliner: (outline) => new Opener({ maxbufOctets: settings.maxbufOctets, outline }),
-    sealer: (octets) =>
+    sealer: (octets, padded) =>
       new Sealer({
         random: start.random,
         idBase: `.VESmail@${start.host}`,
         settings,
         totalOctets: octets,
+        padded,
         addedIdStays: false,
       }),
   })

@@ -6,7 +6,11 @@ import type { Transform } from '../transform.ts'
 
 export interface OpenTransform extends Transform {
   /** What the message says of itself; known once its header is open. */
-  readonly facts: { readonly declaredSizes: SealedSizes | null }
+  readonly facts: {
+    readonly declaredSizes: SealedSizes | null
+    /** Blank lines may stand behind it that are none of it. */
+    readonly padded: boolean
+  }
 }
 
 export interface Transforms {
@@ -14,8 +18,12 @@ export interface Transforms {
   opener(): OpenTransform
   /** Opens the headers of one, bodies pass as they are; each leaf is told in order. */
   outliner(leaf: (leaf: OutlinedLeaf) => void): OpenTransform
-  /** Seals one message for the account itself. @param octets of the message, known from its literal */
-  sealer(octets: number): Transform
+  /**
+   * Seals one message for the account itself.
+   * @param octets of the message, known from its literal
+   * @param padded blank lines will be put behind it, which opening has to cut off
+   */
+  sealer(octets: number, padded: boolean): Transform
 }
 
 export type MakeTransforms = (settings: MailSettings) => Transforms

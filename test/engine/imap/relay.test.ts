@@ -439,6 +439,13 @@ describe('APPEND', () => {
     assert.equal(stage.takeUpstream(), `VES1 APPEND INBOX {${sealed('one')} () {${sealed('two')}\r\n`)
   })
 
+  it('takes nothing behind the last message: it would be one that was not sealed', () => {
+    const stage = Stage.ready()
+    stage.client('b APPEND x {3+}\r\none CATENATE (URL "/b;UID=1")\r\nc NOOP\r\n')
+    assert.equal(stage.takeUpstream(), 'c NOOP\r\n')
+    assert.match(stage.takeClient(), /^b BAD /)
+  })
+
   it('waits its turn, and for the key', () => {
     const stage = Stage.ready()
     stage.held.add('seal-key')

@@ -260,7 +260,7 @@ abstract class Simple implements Transform {
 }
 
 class SimpleOpener extends Simple {
-  readonly facts = { declaredSizes: null }
+  readonly facts = { declaredSizes: null, padded: false }
 
   end(): TransformAction[] {
     const messageId = /<(.*)>/.exec(Buffer.concat(this.chunks).toString('latin1'))?.[1] ?? ''

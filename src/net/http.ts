@@ -63,7 +63,7 @@ export interface WebSocketOptions {
   /** Path below which WebSockets are taken, e.g. `/ws/`. */
   readonly prefix: string
   /** An answer refuses the upgrade; a function takes it. */
-  readonly accept: (head: HttpHead) => HttpResponse | ((end: WebSocketEnd) => WebSocketEvents)
+  readonly accept: (head: HttpHead) => Promise<HttpResponse | ((end: WebSocketEnd) => WebSocketEvents)>
   /** A longer message closes the connection with 1009. */
   readonly maxMessageOctets: number
 }
@@ -75,6 +75,8 @@ interface ServeOptions {
   readonly streams?: (head: HttpHead) => boolean
   readonly handle: HttpHandler
   readonly webSocket?: WebSocketOptions
+  /** Told when an answer was given to the connection whole. @param closes the connection ends with it */
+  readonly answered?: (head: HttpHead, closes: boolean) => void
   /** Told of what `handle` threw, after which the client gets a bare 500. */
   readonly failed?: (error: unknown, request: { readonly method: string; readonly path: string }) => void
 }

@@ -3,44 +3,15 @@
  * and go on to uWebSockets.js on a private UNIX socket, with the client's address in a PROXY v2 header.
  */
 import { connect, isIPv6, type Socket } from 'node:net'
-import { pipeline, Transform, type TransformCallback } from 'node:stream'
+import { pipeline } from 'node:stream'
 import type { Endpoint } from './proxy-protocol.ts'
 
 const SIGNATURE = Buffer.from('0d0a0d0a000d0a515549540a', 'hex')
 
-/** Lets octets through, or keeps them back: while closed it holds one chunk, and the sender is not read. */
-export class Gate extends Transform {
-  #open = true
-  #kept: (() => void) | null = null
-
-  override _transform(chunk: Buffer, _: BufferEncoding, done: TransformCallback): void {
-    if (this.#open) done(null, chunk)
-    else this.#kept = () => done(null, chunk)
-  }
-
-  shut(): void {
-    this.#open = false
-  }
-
-  reopen(): void {
-    this.#open = true
-    const kept = this.#kept
-    this.#kept = null
-    kept?.()
-  }
-}
-
 /**
  * Both ends' octets, either way, until both are done. Resolves when it is over; never rejects.
- * @param gate on the way from the client
  */
-export function relayToHttp(
-  socket: Socket,
-  unixPath: string,
-  client: Endpoint,
-  local: Endpoint,
-  gate?: Gate,
-): Promise<void> {
+export function relayToHttp(socket: Socket, unixPath: string, client: Endpoint, local: Endpoint): Promise<void> {
   return new Promise((resolve) => {
     const inner = connect({ path: unixPath, allowHalfOpen: true })
     inner.write(printProxyV2(client, local))
@@ -48,8 +19,7 @@ export function relayToHttp(
     const done = (): void => {
       if (--open === 0) resolve()
     }
-    if (gate === undefined) pipeline(socket, inner, done)
-    else pipeline(socket, gate, inner, done)
+    pipeline(socket, inner, done)
     pipeline(inner, socket, done)
   })
 }

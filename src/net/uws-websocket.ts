@@ -1,11 +1,20 @@
 /** WebSockets of uWebSockets.js as the interface of `http.ts`. Types only from the package: `uws.ts` loads it. */
-import type { HttpRequest, HttpResponse as UwsResponse, WebSocket, WebSocketBehavior } from 'uWebSockets.js'
+import type {
+  HttpRequest,
+  HttpResponse as UwsResponse,
+  us_socket_context_t,
+  WebSocket,
+  WebSocketBehavior,
+} from 'uWebSockets.js'
 import type { HttpHead, HttpResponse, WebSocketEnd, WebSocketEvents, WebSocketOptions } from './http.ts'
 
 /** Seconds without a sign of life; pings of ours go out before. No HTTP idle limit holds for a tunnel (now.md). */
 const IDLE_SECONDS = 120
 /** The holder looks at `waitingOctets` and stops; beyond this it has not, and the connection is given up. Octets. */
 const MAX_WAITING_OCTETS = 4 * 1024 * 1024
+
+/** RFC 6455 §7.4.1: the connection was lost. */
+const ABNORMAL = 1006
 
 /** uWebSockets.js copies these onto its socket object: no name may be a method's there (`end`, `send`, `close` …). */
 interface Held {
@@ -15,10 +24,17 @@ interface Held {
   events: WebSocketEvents | null
 }
 
+const NOBODY: WebSocketEnd = {
+  head: { method: 'GET', path: '', query: '', headers: {}, address: '', port: 0 },
+  waitingOctets: 0,
+  send: () => {},
+  close: () => {},
+}
+
 export function webSocketBehavior(
   options: WebSocketOptions,
   headOf: (response: UwsResponse, request: HttpRequest) => HttpHead,
-  reply: (response: UwsResponse, answer: HttpResponse, method: string, close: boolean) => void,
+  reply: (response: UwsResponse, answer: HttpResponse, head: HttpHead) => void,
 ): WebSocketBehavior<Held> {
   return {
     maxPayloadLength: options.maxMessageOctets,
@@ -29,16 +45,17 @@ export function webSocketBehavior(
     compression: 0,
     upgrade: (response, request, context) => {
       const head = headOf(response, request)
-      const taken = options.accept(head)
-      if (typeof taken !== 'function') return reply(response, taken, head.method, true)
-      const { headers } = head
-      response.upgrade<Held>(
-        { head, take: taken, ours: null, events: null },
-        headers['sec-websocket-key'] ?? '',
-        headers['sec-websocket-protocol'] ?? '',
-        headers['sec-websocket-extensions'] ?? '',
-        context,
-      )
+      let isGone = false
+      response.onAborted(() => {
+        isGone = true
+      })
+      void options.accept(head).then((taken) => {
+        if (isGone) {
+          // Taken and given back: whoever opened something for it shall know.
+          if (typeof taken === 'function') taken(NOBODY).closed(ABNORMAL)
+        } else if (typeof taken === 'function') upgrade(response, head, taken, context)
+        else reply(response, taken, head)
+      })
     },
     open: (socket) => {
       const held = socket.getUserData()
@@ -47,7 +64,11 @@ export function webSocketBehavior(
     },
     // Copied: the octets are gone when this callback returns.
     message: (socket, message) => socket.getUserData().events?.message(Buffer.from(Buffer.from(message))),
-    drain: (socket) => socket.getUserData().events?.drained(),
+    // Later: what is sent within this callback is not flushed when the connection can be written again (seen: a stall).
+    drain: (socket) => {
+      const held = socket.getUserData()
+      setImmediate(() => held.events?.drained())
+    },
     close: (socket, code) => {
       const held = socket.getUserData()
       const { events, ours } = held
@@ -56,6 +77,19 @@ export function webSocketBehavior(
       events?.closed(code)
     },
   }
+}
+
+function upgrade(response: UwsResponse, head: HttpHead, take: Held['take'], context: us_socket_context_t): void {
+  const { headers } = head
+  response.cork(() => {
+    response.upgrade<Held>(
+      { head, take, ours: null, events: null },
+      headers['sec-websocket-key'] ?? '',
+      headers['sec-websocket-protocol'] ?? '',
+      headers['sec-websocket-extensions'] ?? '',
+      context,
+    )
+  })
 }
 
 class UwsEnd implements WebSocketEnd {

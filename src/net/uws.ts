@@ -33,7 +33,13 @@ export async function serveOnUws(options: ListenOptions): Promise<HttpServer> {
   const app = uws.App()
   const open = new Set<Promise<void>>()
   if (options.webSocket !== undefined) {
-    app.ws(`${options.webSocket.prefix}*`, webSocketBehavior(options.webSocket, headOf, reply))
+    app.ws(
+      `${options.webSocket.prefix}*`,
+      webSocketBehavior(options.webSocket, headOf, (response, result, head) => {
+        reply(response, result, head.method, true)
+        options.answered?.(head, true)
+      }),
+    )
   }
   app.any('/*', (response, request) => {
     const answered = answer(response, headOf(response, request), options).finally(() => open.delete(answered))
@@ -89,7 +95,9 @@ async function answer(response: UwsResponse, head: HttpHead, options: ListenOpti
   const body =
     stream === null ? await collect(response, head.headers, options.maxBodyOctets, abort.signal) : Buffer.alloc(0)
   if (body === null) {
-    if (!abort.signal.aborted) reply(response, failureAnswer(413, 'Request body too large'), method, true)
+    if (abort.signal.aborted) return
+    reply(response, failureAnswer(413, 'Request body too large'), method, true)
+    options.answered?.(head, true)
     return
   }
   const result = await Promise.resolve()
@@ -102,11 +110,16 @@ async function answer(response: UwsResponse, head: HttpHead, options: ListenOpti
   if (abort.signal.aborted) return
   // An upload that was not read to its end cannot be told from the next request: the connection ends with the answer.
   const close = result.close === true || (stream !== null && !stream.complete)
-  if (!isStream(result.body)) return reply(response, result, method, close)
-  await replyStream(response, result, result.body, abort.signal).catch((error: unknown) => {
-    options.failed?.(error, { method, path: head.path })
-    if (!abort.signal.aborted) response.close()
-  })
+  if (isStream(result.body)) {
+    try {
+      await replyStream(response, result, result.body, close, abort.signal)
+    } catch (error) {
+      options.failed?.(error, { method, path: head.path })
+      if (!abort.signal.aborted) response.close()
+      return
+    }
+  } else reply(response, result, method, close)
+  options.answered?.(head, close)
 }
 
 /** @returns null when the body is larger than `maxOctets` or the request was aborted */
@@ -172,6 +185,7 @@ async function replyStream(
   response: UwsResponse,
   answer: HttpResponse,
   body: AsyncIterable<Buffer>,
+  close: boolean,
   aborted: AbortSignal,
 ): Promise<void> {
   let begun = false
@@ -188,7 +202,7 @@ async function replyStream(
   if (aborted.aborted) return
   response.cork(() => {
     if (!begun) writeHead(response, answer)
-    response.end()
+    response.end('', close)
   })
 }
 
@@ -196,7 +210,8 @@ function writable(response: UwsResponse, aborted: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     aborted.addEventListener('abort', () => resolve(), { once: true })
     response.onWritable(() => {
-      resolve()
+      // Later: what is written within this callback may not be flushed when the connection can be written again.
+      setImmediate(resolve)
       return true
     })
   })

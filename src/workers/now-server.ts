@@ -7,6 +7,7 @@ import type { Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
+import { asGatewayError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import {
   type HttpHead,
@@ -17,26 +18,33 @@ import {
   type WebSocketEnd,
   type WebSocketEvents,
 } from '../net/http.ts'
+import { HttpFront } from '../net/http-front.ts'
 import { plain } from '../net/now/answers.ts'
-import { answerNow, isStreamed, MAX_JSON_OCTETS, type NowParts, type Probe } from '../net/now/now.ts'
+import { answerNow, finished, isStreamed, MAX_JSON_OCTETS, type NowParts, type Probe } from '../net/now/now.ts'
 import { tunnel } from '../net/now/tunnel.ts'
 import type { Endpoint } from '../net/proxy-protocol.ts'
-import { Gate, relayToHttp } from '../net/relay.ts'
 import type { UpstreamOptions } from '../net/upstream.ts'
 import type { Tenant } from './listener.ts'
 
 /** now.md: without a word either way. */
 const IDLE_MS = 20_000
-/** uWebSockets.js gives whole messages only, so this much a tunnel may make us hold for one. Octets. */
-const MAX_MESSAGE_OCTETS = 16 * 1024 * 1024
+/** For a request's head and JSON body: 64 KiB in that time is less than any line's speed. */
+const REQUEST_MS = 60_000
+/** now.md: request line and headers. */
+const MAX_HEAD_OCTETS = 32 * 1024
+/** What comes is cut smaller by the front: more would be a fault of ours. */
+const MAX_MESSAGE_OCTETS = 64 * 1024
 const TUNNELS = '/ws/'
 
 export interface NowServerParts {
   readonly site: (tenant: Tenant, isSecure: boolean) => NowParts
-  /** The proxy behind this key for this visitor; null: there is none. */
-  readonly proxy: (key: string, connection: NowConnection) => Duplex | null
+  /** The proxy behind this key for this visitor; null: there is none of that name. Rejects where it cannot be reached. */
+  readonly proxy: (key: string, connection: NowConnection) => Promise<Duplex | null>
   readonly probe: (ask: Parameters<Probe>[0], connection: NowConnection) => Promise<HttpResponse>
   readonly log: Log
+  /** Shorter ones in tests. */
+  readonly idleMs?: number
+  readonly requestMs?: number
 }
 
 export interface NowConnection {
@@ -48,10 +56,8 @@ export interface NowConnection {
 }
 
 interface Open extends NowConnection {
-  readonly socket: Socket
-  readonly gate: Gate
-  /** Requests being answered. */
-  busy: number
+  readonly front: HttpFront
+  tunnel: { readonly end: WebSocketEnd; readonly proxy: Duplex } | null
 }
 
 export class NowServer {
@@ -78,8 +84,9 @@ export class NowServer {
       webSocket: {
         prefix: TUNNELS,
         maxMessageOctets: MAX_MESSAGE_OCTETS,
-        accept: (head) => now.#acceptTunnel(head),
+        accept: (head) => now.#acceptTunnel(head).catch(() => plain(500, 'Internal error')),
       },
+      answered: ({ address }, closes) => now.#open.get(address)?.front.answered(closes),
       failed: (error) => parts.log.write('error', 'now', { reason: error instanceof Error ? error.name : 'unknown' }),
     })
     return now
@@ -90,17 +97,44 @@ export class NowServer {
     // An address of our own making, written one way only (an IPv6 address has many): it names the connection.
     const id = this.#nextId++ >>> 0
     const address = [id >>> 24, (id >>> 16) & 255, (id >>> 8) & 255, id & 255].join('.')
-    const open: Open = { ...connection, socket, gate: new Gate(), busy: 0 }
-    this.#open.set(address, open)
-    socket.setTimeout(IDLE_MS, () => socket.destroy())
-    await relayToHttp(socket, this.#unixPath, { address, port: 0 }, { address: '0.0.0.0', port: 0 }, open.gate)
+    const { idleMs = IDLE_MS, requestMs = REQUEST_MS } = this.#parts
+    const front = new HttpFront({
+      client: socket,
+      unixPath: this.#unixPath,
+      address,
+      limits: {
+        maxHeadOctets: MAX_HEAD_OCTETS,
+        maxBodyOctets: MAX_JSON_OCTETS,
+        streams: (method, path) => isStreamed({ method, path }),
+      },
+      idleMs,
+      requestMs,
+    })
+    this.#open.set(address, { ...connection, front, tunnel: null })
+    if (this.#draining) front.drain()
+    await front.ended
     this.#open.delete(address)
+  }
+
+  /** Octets that all connections together have in our memory; the buffers of their sockets in the kernel not counted. */
+  get heldOctets(): number {
+    let octets = 0
+    for (const { front, tunnel } of this.#open.values()) {
+      octets += front.heldOctets
+      if (tunnel !== null)
+        octets += tunnel.end.waitingOctets + tunnel.proxy.readableLength + tunnel.proxy.writableLength
+    }
+    return octets
+  }
+
+  get connections(): number {
+    return this.#open.size
   }
 
   /** Open requests are still answered; connections at rest end. */
   drain(): void {
     this.#draining = true
-    for (const { socket, busy } of this.#open.values()) if (busy === 0) socket.destroy()
+    for (const { front } of this.#open.values()) front.drain()
   }
 
   async close(): Promise<void> {
@@ -116,38 +150,40 @@ export class NowServer {
     const open = this.#open.get(request.address)
     // The client was gone before its request was read.
     if (open === undefined) return plain(408, 'Timeout')
-    open.busy++
-    try {
-      const { address, port } = open.client
-      const probe: Probe = (ask) => this.#parts.probe(ask, open)
-      const answer = await answerNow({ ...request, address, port }, this.#siteOf(open), probe)
-      return this.#draining ? { ...answer, close: true } : answer
-    } finally {
-      open.busy--
-    }
+    const { client, front } = open
+    const site = this.#siteOf(open)
+    const { refusal } = front
+    if (refusal !== null) return { ...finished(plain(refusal.status, refusal.text), site), close: true }
+    const { address, port } = client
+    const probe: Probe = (ask) => this.#parts.probe(ask, open)
+    const answer = await answerNow({ ...request, address, port }, site, probe)
+    return front.isLast ? { ...answer, close: true } : answer
   }
 
-  #acceptTunnel(head: HttpHead): HttpResponse | ((end: WebSocketEnd) => WebSocketEvents) {
+  async #acceptTunnel(head: HttpHead): Promise<HttpResponse | ((end: WebSocketEnd) => WebSocketEvents)> {
     const open = this.#open.get(head.address)
     if (open === undefined) return plain(408, 'Timeout')
+    const refuse = (status: number, text: string) => finished(plain(status, text), this.#siteOf(open))
     const { origin } = head.headers
     const origins = open.tenant().config['now.origins']
-    if (origins !== null && (origin === undefined || !origins.includes(origin))) return plain(403, 'Origin not allowed')
-    if (this.#draining) return plain(503, 'Restarting, come again')
-    const proxy = this.#parts.proxy(head.path.slice(TUNNELS.length), open)
-    if (proxy === null) return plain(404, 'No such tunnel')
+    if (origins !== null && (origin === undefined || !origins.includes(origin)))
+      return refuse(403, 'Origin not allowed')
+    if (this.#draining) return refuse(503, 'Restarting, come again')
+    let proxy: Duplex | null
+    try {
+      proxy = await this.#parts.proxy(head.path.slice(TUNNELS.length), open)
+    } catch (error) {
+      const { code } = asGatewayError(error)
+      this.#parts.log.write('warn', 'tunnel', { result: 'failed', code, peer: open.client.address })
+      return refuse(502, 'The server behind this tunnel cannot be reached')
+    }
+    if (proxy === null) return refuse(404, 'No such tunnel')
+    const { front } = open
+    const opened = proxy
     return (end) => {
-      // A tunnel may be silent for as long as its proxy lets it be.
-      open.socket.setTimeout(0)
-      open.busy++
-      const events = tunnel({ end, proxy, hold: () => open.gate.shut(), release: () => open.gate.reopen() })
-      return {
-        ...events,
-        closed: (code) => {
-          open.busy--
-          events.closed(code)
-        },
-      }
+      front.tunnelled()
+      open.tunnel = { end, proxy: opened }
+      return tunnel({ end, proxy: opened, hold: () => front.hold(), release: () => front.release() })
     }
   }
 

@@ -34,6 +34,9 @@ import { refusalSession } from './refusal.ts'
 import { sessionServices } from './services.ts'
 import { SessionLog } from './session-log.ts'
 
+/** Between a session and the WebSocket that carries it. */
+const TUNNEL_OCTETS = 32 * 1024
+
 export interface WorkerAppOptions {
   readonly file: ConfigFile
   readonly composition: Composition
@@ -223,7 +226,7 @@ export class WorkerApp {
   }
 
   /** A WebSocket's way to a proxy: to another server where one is configured, else into the first listener of that name. */
-  #tunnel(key: string, { client, tenant, isSecure, upstream }: NowConnection): Duplex | null {
+  async #tunnel(key: string, { client, tenant, isSecure, upstream }: NowConnection): Promise<Duplex | null> {
     const target = tenant().config['now.websock']?.[key]
     if (target !== undefined && target !== null) {
       // The administrator named this address, not a tenant's profile: inner networks are where proxies are.
@@ -231,7 +234,7 @@ export class WorkerApp {
     }
     const listener = [...this.#listeners.values()].find(({ service }) => service === key && service !== 'now')
     if (listener === undefined || (!isSecure && listener.isImplicit)) return null
-    const [inner, outer] = duplexPair()
+    const [inner, outer] = duplexPair({ highWaterMark: TUNNEL_OCTETS })
     const socket = Object.assign(inner, { setNoDelay: () => inner }) as unknown as Socket
     this.#early.add(socket)
     this.#session(listener, socket, client, { address: '', port: listener.port }, isSecure)

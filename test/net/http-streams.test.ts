@@ -102,7 +102,7 @@ test('an upload that is refused early ends with its answer and the connection', 
 const echo = (seen: WebSocketEnd[] = []): WebSocketOptions => ({
   prefix: '/ws/',
   maxMessageOctets: 1024 * 1024,
-  accept: ({ path }) => {
+  accept: async ({ path }) => {
     if (path === '/ws/unknown') return { status: 404, body: 'no such tunnel' }
     return (end) => {
       seen.push(end)

@@ -12,19 +12,22 @@ export function failure(error: GatewayError, status: number = FAULTS[error.code]
 }
 
 /** `GET /ves.json` and friends. */
-export function json(status: number, text: string): HttpResponse {
-  return { status, headers: { 'content-type': 'application/json' }, body: text }
+export function json(status: number, text: string, headers: HttpResponse['headers'] = {}): HttpResponse {
+  return { status, headers: { 'content-type': 'application/json', ...headers }, body: text }
 }
 
-/** Each `Name: value` of the configuration on top of what the answer has; a name that is there already wins. */
-export function withHeaders(answer: HttpResponse, extra: readonly (readonly [string, string])[]): HttpResponse {
-  if (extra.length === 0) return answer
-  const headers: Record<string, string | readonly string[]> = {}
+/** The answer's own headers, else those of the configuration, else these. Names in lower case. */
+export function withHeaders(
+  answer: HttpResponse,
+  otherwise: NonNullable<HttpResponse['headers']>,
+  extra: readonly (readonly [string, string])[],
+): HttpResponse {
+  const configured: Record<string, string | readonly string[]> = {}
   for (const [name, value] of extra) {
-    const before = headers[name.toLowerCase()]
-    headers[name.toLowerCase()] = before === undefined ? value : [...[before].flat(), value]
+    const before = configured[name.toLowerCase()]
+    configured[name.toLowerCase()] = before === undefined ? value : [...[before].flat(), value]
   }
-  return { ...answer, headers: { ...headers, ...answer.headers } }
+  return { ...answer, headers: { ...otherwise, ...configured, ...answer.headers } }
 }
 
 /** @returns null for a line that is no header */

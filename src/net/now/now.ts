@@ -37,11 +37,21 @@ export interface NowParts {
   readonly log: Log
 }
 
+/** Of answers that do not say otherwise: what is secret stays in no cache, nothing is run or framed. */
+const CAREFUL = {
+  'cache-control': 'no-store',
+  'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+  'referrer-policy': 'no-referrer',
+  'x-content-type-options': 'nosniff',
+}
+/** Of what is public and seldom changes. */
+const PUBLIC = { 'cache-control': 'public, max-age=300' }
+
 /** Tries a provider; what is asked is checked there, in now.md's order. */
 export type Probe = (ask: Extract<NowAsk, { kind: 'probe' }>) => Promise<HttpResponse>
 
 /** Uploads are streamed, and what goes on to the repository, which counts for itself; everything else is small. */
-export function isStreamed({ method, path }: HttpHead): boolean {
+export function isStreamed({ method, path }: Pick<HttpHead, 'method' | 'path'>): boolean {
   return method === 'PUT' || (method === 'POST' && path.startsWith(REPOSITORY_PATH))
 }
 
@@ -52,7 +62,12 @@ export async function answerNow(request: HttpRequest, parts: NowParts, probe: Pr
     if (error.code === 'INTERNAL') parts.log.write('error', 'now', { path: request.path, reason: nameOf(thrown) })
     return failure(error)
   })
-  return withHeaders(answer, parts.headers)
+  return finished(answer, parts)
+}
+
+/** With what every answer has: what keeps browsers from guessing and storing, and headers of the configuration. */
+export function finished(answer: HttpResponse, { headers }: NowParts): HttpResponse {
+  return withHeaders(answer, CAREFUL, headers)
 }
 
 async function route(request: HttpRequest, parts: NowParts, probe: Probe): Promise<HttpResponse> {
@@ -72,10 +87,11 @@ async function route(request: HttpRequest, parts: NowParts, probe: Probe): Promi
 }
 
 function get({ path, query }: HttpRequest, parts: NowParts): HttpResponse {
-  if (path === '/ves.json') return parts.manifest === null ? plain(404, 'No manifest') : json(200, parts.manifest)
+  if (path === '/ves.json')
+    return parts.manifest === null ? plain(404, 'No manifest') : json(200, parts.manifest, PUBLIC)
   if (path.startsWith('/oauth')) {
     if (parts.oauthKey === null) return plain(404, 'No OAuth key')
-    return { status: 200, headers: { 'content-type': 'application/x-pem-file' }, body: parts.oauthKey }
+    return { status: 200, headers: { 'content-type': 'application/x-pem-file', ...PUBLIC }, body: parts.oauthKey }
   }
   if (path.startsWith('/e2e/')) {
     if (parts.e2eUrl === null) return plain(404, 'Not configured')

@@ -1,5 +1,5 @@
 /** `now.websock`: a tunnel to a proxy that listens elsewhere, by host:port, with TLS if that is said. */
-import { type Duplex, duplexPair, pipeline } from 'node:stream'
+import type { Duplex } from 'node:stream'
 import { z } from 'zod'
 import { parsePort } from '../../base/config/ports.ts'
 import { connectUpstream, type UpstreamOptions } from '../upstream.ts'
@@ -16,24 +16,14 @@ const Target = z.union([
   }),
 ])
 
-/** @returns the tunnel's end, at once; it errs when there is no connection. null: the configuration names no address */
-export function connectTunnel(target: unknown, upstream: UpstreamOptions): Duplex | null {
+/** @returns null: the configuration names no address. Rejects with GatewayError where there is no connection */
+export async function connectTunnel(target: unknown, upstream: UpstreamOptions): Promise<Duplex | null> {
   const parsed = Target.safeParse(target)
   if (!parsed.success) return null
   const { host, tls } = parsed.data
   const port = parsePort(parsed.data.port)
   if (host === '' || port === null) return null
-  const [inner, outer] = duplexPair()
-  const abort = new AbortController()
-  inner.on('close', () => abort.abort())
   const level = tls ? 'high' : 'none'
-  connectUpstream({ host, port, level, persist: tls }, upstream, abort.signal).then(
-    ({ socket }) => {
-      // Each end of the pair closes the other; what failed needs no word of its own.
-      pipeline(socket, inner, () => {})
-      pipeline(inner, socket, () => {})
-    },
-    (error: unknown) => outer.destroy(error instanceof Error ? error : new Error(String(error))),
-  )
-  return outer
+  const { socket } = await connectUpstream({ host, port, level, persist: tls }, upstream, new AbortController().signal)
+  return socket
 }

@@ -5,8 +5,11 @@
 import type { Duplex } from 'node:stream'
 import type { WebSocketEnd, WebSocketEvents } from '../http.ts'
 
-/** Octets for a slow browser before the proxy is not read any more: half of the 256 KiB that a tunnel may hold. */
-const MAX_WAITING_OCTETS = 128 * 1024
+/**
+ * Octets for a slow browser before the proxy is not read any more. One more piece of 64 KiB may lie above it, and as much
+ * at each end of the way: together a tunnel holds less than 256 KiB.
+ */
+const MAX_WAITING_OCTETS = 32 * 1024
 
 /** RFC 6455 §7.4.1 */
 const NORMAL = 1000

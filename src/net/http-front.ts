@@ -1,0 +1,339 @@
+/**
+ * One client's HTTP connection, in front of uWebSockets.js: each request is framed here first (`http-request-framer.ts`)
+ * and goes on whole, one at a time, through a private UNIX socket that is opened when it is needed. So borders between
+ * requests, time limits and what a WebSocket may pile up are decided here, and not by the server's own rules, which
+ * cannot be set (10 s without a word, no pipelining, the first of two Content-Length counts).
+ *
+ * Not here: what a request means, and who may come in.
+ */
+import { connect, type Socket } from 'node:net'
+import { type FramerLimits, RequestFramer } from './http-request-framer.ts'
+import { printProxyV2 } from './relay.ts'
+import { WebSocketSlicer } from './websocket-slicer.ts'
+
+export interface FrontOptions {
+  /** TLS on it where the listener has it. */
+  readonly client: Socket
+  readonly unixPath: string
+  /** IPv4; names the connection to the server behind. */
+  readonly address: string
+  readonly limits: FramerLimits
+  /** Without a word either way. */
+  readonly idleMs: number
+  /** From a request's first octet to its last, unless it is streamed: who sends an octet at a time is never idle. */
+  readonly requestMs: number
+}
+
+/** What the server behind has to answer in place of the request. The connection ends with it. */
+export interface Refusal {
+  readonly status: number
+  readonly text: string
+}
+
+type Phase = 'reading' | 'streaming' | 'answering' | 'deciding' | 'tunnel' | 'closing'
+
+/** Any request will do: the handler sees {@link HttpFront.refusal}. */
+const REFUSED_REQUEST = Buffer.from('GET / HTTP/1.1\r\nhost: refused\r\n\r\n')
+/** Where no answer can come from behind any more. */
+const TIMEOUT_ANSWER = 'HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n'
+/** Closing with unread octets resets the connection and may destroy the answer: input is discarded that long. */
+const DISCARD_MS = 2000
+/** Octets for a client that reads slowly before the server is not read any more. */
+const MAX_CLIENT_OCTETS = 32 * 1024
+/** All connections read from behind into this one, one after the other: what came is copied out at once. */
+const READ_BUFFER = Buffer.allocUnsafe(32 * 1024)
+
+export class HttpFront {
+  /** Settles when the connection is over; never rejects. */
+  readonly ended: Promise<void>
+  readonly #options: FrontOptions
+  readonly #client: Socket
+  readonly #framer: RequestFramer
+  readonly #slicer = new WebSocketSlicer()
+  #phase: Phase = 'reading'
+  #inner: Socket | null = null
+  /** The answer under way is the last one. */
+  #closes = false
+  #draining = false
+  /** The server was held back since the last request: if it hangs up then, it may have lost patience, and octets. */
+  #stalled = false
+  #held = false
+  #clientEnded = false
+  #requestBegunMs = 0
+  refusal: Refusal | null = null
+
+  constructor(options: FrontOptions) {
+    this.#options = options
+    this.#framer = new RequestFramer(options.limits)
+    const client = options.client
+    this.#client = client
+    this.ended = new Promise((resolve) => {
+      client.once('close', () => {
+        this.#phase = 'closing'
+        this.#inner?.destroy()
+        resolve()
+      })
+      if (client.closed) resolve()
+    })
+    client.on('error', () => client.destroy())
+    client.on('data', (octets: Buffer) => this.#fromClient(octets))
+    client.on('end', () => this.#endOfClient())
+    client.on('timeout', () => this.#idle())
+    client.setTimeout(options.idleMs)
+    client.resume()
+  }
+
+  /** Octets in our memory, either way. */
+  get heldOctets(): number {
+    const inner = this.#inner
+    const between = inner === null ? 0 : inner.readableLength + inner.writableLength
+    return this.#framer.heldOctets + this.#client.readableLength + this.#client.writableLength + between
+  }
+
+  /** No request may follow the one that is being answered: its answer should close the connection. */
+  get isLast(): boolean {
+    return this.#draining || this.#closes || (this.#clientEnded && !this.#framer.isInside)
+  }
+
+  /**
+   * The server has given its whole answer, whose octets may still be under way: the next request may come.
+   * @param closes the server ends the connection behind it
+   */
+  answered(closes: boolean): void {
+    if (this.#phase === 'closing' || this.#phase === 'tunnel') return
+    if (closes || this.#phase === 'streaming') {
+      this.#phase = 'closing'
+      this.#client.pause()
+      return
+    }
+    this.#phase = 'reading'
+    this.#requestBegunMs = performance.now()
+    this.#client.resume()
+    this.#pump()
+  }
+
+  /** The upgrade is taken: octets from now on are frames. */
+  tunnelled(): void {
+    if (this.#phase !== 'deciding') return
+    this.#phase = 'tunnel'
+    // A tunnel may be silent for as long as its proxy lets it be.
+    this.#client.setTimeout(0)
+    const early = this.#framer.rest()
+    if (early.length > 0) this.#frames(early)
+    this.#client.resume()
+  }
+
+  /** Stops reading a tunnel's client, until {@link release}. */
+  hold(): void {
+    this.#held = true
+    this.#client.pause()
+  }
+
+  release(): void {
+    this.#held = false
+    if (this.#inner !== null && !this.#inner.writableNeedDrain) this.#client.resume()
+  }
+
+  /**
+   * Ends at rest, or with the next answer; a tunnel is left alone. While the server behind is connected octets of its last
+   * answer may be under way, so it is left to hang up, which it does within seconds.
+   */
+  drain(): void {
+    this.#draining = true
+    if (this.#phase === 'reading') this.#rest()
+  }
+
+  #rest(): void {
+    if (this.#inner === null && !this.#framer.isInside) this.#finish()
+  }
+
+  #fromClient(octets: Buffer): void {
+    switch (this.#phase) {
+      case 'reading':
+        if (!this.#framer.isInside) this.#requestBegunMs = performance.now()
+        this.#framer.push(octets)
+        this.#pump()
+        break
+      case 'streaming':
+        this.#framer.push(octets)
+        this.#pump()
+        break
+      case 'answering':
+      case 'deciding':
+        // The next request, or frames sent too early: they wait, and so does who sends them.
+        this.#framer.push(octets)
+        this.#client.pause()
+        break
+      case 'tunnel':
+        this.#frames(octets)
+        break
+      case 'closing':
+        break
+    }
+  }
+
+  #pump(): void {
+    while (this.#phase === 'reading' || this.#phase === 'streaming') {
+      const piece = this.#framer.next()
+      if (piece === null) {
+        const isLate = performance.now() - this.#requestBegunMs > this.#options.requestMs
+        if (this.#phase === 'reading' && this.#framer.isInside && isLate) this.#refuse(408, 'Timeout')
+        return
+      }
+      switch (piece.on) {
+        case 'request':
+        case 'begin':
+          this.#phase = piece.on === 'begin' ? 'streaming' : 'answering'
+          this.#closes = piece.closes
+          this.#toServer(piece.octets)
+          break
+        case 'body':
+          this.#toServer(piece.octets)
+          break
+        case 'end':
+          this.#phase = 'answering'
+          if (piece.octets.length > 0) this.#toServer(piece.octets)
+          break
+        case 'upgrade':
+          this.#phase = 'deciding'
+          this.#toServer(piece.octets)
+          break
+        case 'refuse':
+          if (this.#phase === 'streaming') this.#client.destroy()
+          else this.#refuse(piece.status, piece.text)
+          return
+      }
+    }
+  }
+
+  #refuse(status: number, text: string): void {
+    this.refusal = { status, text }
+    this.#phase = 'answering'
+    this.#closes = true
+    this.#toServer(REFUSED_REQUEST)
+  }
+
+  #frames(octets: Buffer): void {
+    const inner = this.#inner
+    if (inner === null) return
+    inner.cork()
+    let isTaken = true
+    for (const frame of this.#slicer.push(octets)) isTaken = inner.write(frame)
+    inner.uncork()
+    if (!isTaken) this.#client.pause()
+  }
+
+  #toServer(octets: Buffer): void {
+    if (this.#phase !== 'streaming') this.#stalled = false
+    this.#inner ??= this.#connect()
+    if (!this.#inner.write(octets)) this.#client.pause()
+  }
+
+  #connect(): Socket {
+    const { unixPath, address } = this.#options
+    const inner = connect({
+      path: unixPath,
+      allowHalfOpen: true,
+      onread: { buffer: READ_BUFFER, callback: (octets, buffer) => this.#fromServer(inner, octets, buffer) },
+    })
+    inner.write(printProxyV2({ address, port: 0 }, { address: '0.0.0.0', port: 0 }))
+    inner.on('error', () => inner.destroy())
+    inner.on('drain', () => {
+      const wantsMore = this.#phase === 'streaming' || this.#phase === 'tunnel' || this.#phase === 'reading'
+      if (wantsMore && !this.#held) this.#client.resume()
+    })
+    inner.on('end', () => inner.destroy())
+    inner.on('close', () => this.#serverGone(inner))
+    return inner
+  }
+
+  /** Ours only until it returns. @returns false: no more for now */
+  #fromServer(inner: Socket, octets: number, buffer: Uint8Array): boolean {
+    this.#client.write(Buffer.from(buffer.subarray(0, octets)), this.#written)
+    if (this.#client.writableLength <= MAX_CLIENT_OCTETS) return true
+    this.#stalled = true
+    inner.pause()
+    return false
+  }
+
+  #serverGone(inner: Socket): void {
+    if (inner !== this.#inner) return
+    this.#inner = null
+    switch (this.#phase) {
+      case 'reading':
+        // It waited for a next request long enough. We wait longer, unless it may have waited for something else.
+        if (this.#stalled) this.#client.destroy()
+        else if (this.#draining || this.#clientEnded) this.#rest()
+        break
+      case 'streaming':
+        // The upload was too slow for it.
+        this.#client.write(TIMEOUT_ANSWER)
+        this.#finish()
+        break
+      case 'closing':
+      case 'tunnel':
+        this.#finish()
+        break
+      case 'answering':
+      case 'deciding':
+        // Cut short: an end would look like one.
+        this.#client.destroy()
+        break
+    }
+  }
+
+  #endOfClient(): void {
+    this.#clientEnded = true
+    if (this.#phase === 'tunnel') this.#inner?.end()
+    else if (this.#phase === 'streaming') this.#client.destroy()
+    else if (this.#phase === 'reading' && this.#framer.isInside) this.#finish()
+    else if (this.#phase === 'reading') this.#rest()
+  }
+
+  #idle(): void {
+    switch (this.#phase) {
+      case 'reading':
+        if (this.#framer.isInside) this.#refuse(408, 'Timeout')
+        else this.#finish()
+        break
+      case 'streaming':
+        // Held back by us, or is the client silent?
+        if (this.#client.isPaused()) this.#client.setTimeout(this.#options.idleMs)
+        else this.#inner?.destroy()
+        break
+      case 'answering':
+      case 'deciding':
+        // We are at work: each of our steps has a limit of its own. Or the client does not read.
+        if (this.#client.writableLength === 0) this.#client.setTimeout(this.#options.idleMs)
+        else this.#client.destroy()
+        break
+      case 'closing':
+      case 'tunnel':
+        this.#client.destroy()
+        break
+    }
+  }
+
+  /** Says goodbye: the last octets leave, input is discarded for a moment. */
+  #finish(): void {
+    this.#phase = 'closing'
+    this.#inner?.destroy()
+    const client = this.#client
+    if (client.destroyed) return
+    // Not read until all is flushed: what came would count as a sign of life from who takes nothing.
+    client.pause()
+    client.setTimeout(this.#options.idleMs)
+    client.once('finish', () => {
+      if (this.#clientEnded) return client.destroy()
+      const timer = setTimeout(() => client.destroy(), DISCARD_MS)
+      client.once('close', () => clearTimeout(timer))
+      client.once('end', () => client.destroy())
+      client.resume()
+    })
+    client.end()
+  }
+
+  readonly #written = (): void => {
+    if (this.#client.writableLength <= MAX_CLIENT_OCTETS / 2) this.#inner?.resume()
+  }
+}

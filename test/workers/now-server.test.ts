@@ -1,0 +1,375 @@
+/**
+ * The HTTP side's connections (front, uWebSockets.js behind it, tunnels) on real sockets, with answers made here: time
+ * limits, order, what is held in memory, how a connection ends.
+ */
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { connect, createServer, type Server, type Socket } from 'node:net'
+import { type Duplex, duplexPair } from 'node:stream'
+import { after, test } from 'node:test'
+import { WebSocket } from 'undici'
+import { DEFAULTS } from '../../src/base/config/options.ts'
+import { GatewayError } from '../../src/base/errors.ts'
+import type { NowParts } from '../../src/net/now/now.ts'
+import type { UpstreamOptions } from '../../src/net/upstream.ts'
+import type { Tenant } from '../../src/workers/listener.ts'
+import { NowServer, type NowServerParts } from '../../src/workers/now-server.ts'
+
+const log = { write: () => {}, child: () => log }
+
+interface Serving {
+  readonly site?: Partial<NowParts>
+  readonly proxy?: NowServerParts['proxy']
+  readonly probe?: NowServerParts['probe']
+  readonly idleMs?: number
+  readonly requestMs?: number
+  readonly origins?: readonly string[]
+}
+
+interface Running {
+  readonly now: NowServer
+  readonly port: number
+  /** By number of connection: over on the server's side. */
+  readonly over: Promise<void>[]
+}
+
+const closers: (() => Promise<void>)[] = []
+after(async () => {
+  for (const close of closers) await close()
+})
+
+async function serving(options: Serving): Promise<Running> {
+  const site: NowParts = {
+    isSecure: true,
+    headers: [['x-configured', 'yes']],
+    manifest: '{"a":1}',
+    e2eUrl: null,
+    oauthKey: null,
+    viewer: null,
+    repository: null,
+    spool: null,
+    log,
+    ...options.site,
+  }
+  const now = await NowServer.start({
+    site: () => site,
+    proxy: options.proxy ?? (async () => null),
+    probe: options.probe ?? (async () => ({ status: 200, body: 'probed' })),
+    log,
+    idleMs: options.idleMs ?? 20_000,
+    requestMs: options.requestMs ?? 60_000,
+  })
+  const tenant = { host: null, config: { ...DEFAULTS, 'now.origins': options.origins ?? null } } as unknown as Tenant
+  const over: Promise<void>[] = []
+  const server: Server = createServer({ pauseOnConnect: true, allowHalfOpen: true }, (socket: Socket) => {
+    const client = { address: '192.0.2.1', port: 1 }
+    over.push(now.accept(socket, { client, tenant: () => tenant, isSecure: true, upstream: {} as UpstreamOptions }))
+  })
+  await once(server.listen(0, '127.0.0.1'), 'listening')
+  closers.push(async () => {
+    server.close()
+    await now.close()
+  })
+  return { now, port: (server.address() as { port: number }).port, over }
+}
+
+/** Sends, and gives all that comes until the server ends the connection. */
+async function exchange(port: number, text: string, halfClose = false): Promise<string> {
+  const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true })
+  let seen = ''
+  socket.setEncoding('latin1').on('data', (piece) => {
+    seen += piece
+  })
+  socket.write(text)
+  if (halfClose) socket.end()
+  await once(socket, 'end')
+  socket.destroy()
+  return seen
+}
+
+const GET = 'GET /ves.json HTTP/1.1\r\nHost: a\r\n\r\n'
+const ASK = JSON.stringify({ probe: { imap: { host: 'h', port: 1 } } })
+const probe = (path: string): string =>
+  `POST ${path} HTTP/1.1\r\nHost: a\r\nContent-Length: ${ASK.length}\r\n\r\n${ASK}`
+const statuses = (text: string): string[] => [...text.matchAll(/HTTP\/1\.1 (\d+)/g)].map((match) => match[1]!)
+
+test('a connection without a word ends; half a request, or one octet at a time, is answered with 408', async () => {
+  const { port } = await serving({ idleMs: 100, requestMs: 300 })
+  assert.equal(await exchange(port, ''), '')
+  for (const half of ['GET /', 'GET / HTTP/1.1\r\nHost: a\r\n', probe('/').slice(0, -1)]) {
+    const answer = await exchange(port, half)
+    assert.deepEqual(statuses(answer), ['408'], half)
+    assert.match(answer, /^x-configured: yes\r$/im)
+  }
+  assert.deepEqual(statuses(await exchange(port, `${GET}GET /`)), ['200', '408'])
+  const socket = connect(port, '127.0.0.1')
+  const drip = setInterval(() => socket.write('x'), 20)
+  socket.setEncoding('latin1')
+  const [answer] = (await once(socket, 'data')) as [string]
+  clearInterval(drip)
+  assert.deepEqual(statuses(answer), ['408'])
+  await once(socket, 'close')
+})
+
+test('pipelined requests are answered one by one, in order, however long each takes', async () => {
+  let isBusy = false
+  let asked = 0
+  const { port } = await serving({
+    probe: async () => {
+      assert.equal(isBusy, false)
+      isBusy = true
+      await new Promise((later) => setImmediate(later))
+      isBusy = false
+      return { status: 200, body: `answer ${++asked};` }
+    },
+  })
+  const answer = await exchange(port, `${GET}${probe('/')}${probe('/')}${GET}${probe('/')}`, true)
+  assert.deepEqual(statuses(answer), ['200', '200', '200', '200', '200'])
+  assert.deepEqual(answer.match(/answer \d;|"a":1/g), ['"a":1', 'answer 1;', 'answer 2;', '"a":1', 'answer 3;'])
+})
+
+test('a refused request ends the connection: nothing behind it is read', async () => {
+  const { port } = await serving({})
+  for (const [text, status] of [
+    ['GET / HTTP/1.0\r\n\r\n', '505'],
+    ['GET / HTTP/1.1\nHost: a\n\n', '400'],
+    ['POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n', '400'],
+    ['POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!', '400'],
+    [`GET / HTTP/1.1\r\nHost: a\r\nX: ${'x'.repeat(40_000)}\r\n\r\n`, '413'],
+    [`POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 40000\r\n\r\n${'x'.repeat(40_000)}`, '413'],
+    ['POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n', '501'],
+  ] as const) {
+    const answer = await exchange(port, `${text}${GET}`)
+    assert.deepEqual(statuses(answer), [status], text.slice(0, 40))
+    assert.match(answer, /^x-configured: yes\r$/im)
+  }
+})
+
+test('who is gone is noticed by the work for it; a half-closed client still gets its answer', async () => {
+  let left = (): void => {}
+  const leaving = new Promise<void>((resolve) => {
+    left = resolve
+  })
+  const { port } = await serving({
+    probe: async () => ({
+      status: 200,
+      body: (async function* () {
+        try {
+          for (;;) {
+            yield Buffer.alloc(1000)
+            await new Promise((later) => setImmediate(later))
+          }
+        } finally {
+          left()
+        }
+      })(),
+    }),
+  })
+  const socket = connect(port, '127.0.0.1', () => socket.write(probe('/')))
+  await once(socket, 'data')
+  socket.destroy()
+  await leaving
+  assert.deepEqual(statuses(await exchange(port, GET, true)), ['200'])
+})
+
+test('draining: open requests are answered and end, connections at rest end, none is cut', async () => {
+  let release: (() => void) | null = null
+  const { port, now, over } = await serving({
+    probe: () =>
+      new Promise((resolve) => {
+        release = () => resolve({ status: 200, body: 'x'.repeat(2_000_000) })
+      }),
+  })
+  const resting = connect(port, '127.0.0.1')
+  const busy = exchange(port, probe('/'))
+  while (now.connections < 2 || release === null) await new Promise((later) => setImmediate(later))
+  now.drain()
+  await once(resting.resume(), 'end')
+  resting.destroy()
+  ;(release as () => void)()
+  const answer = await busy
+  assert.equal(answer.length - answer.indexOf('\r\n\r\n') - 4, 2_000_000)
+  await Promise.all(over)
+})
+
+/** A tunnel's end in `proxied`, the browser's in `socket`. */
+async function tunnelled(options: { proxies: Duplex[] } & Serving): Promise<Running & { url: string }> {
+  const running = await serving({
+    proxy: async (key) => {
+      if (key === 'dead') throw new GatewayError('UPSTREAM_CONNECTION')
+      if (key !== 'imap') return null
+      const [inner, outer] = duplexPair()
+      options.proxies.push(inner)
+      return outer
+    },
+    ...options,
+  })
+  return { ...running, url: `ws://127.0.0.1:${running.port}/ws/imap` }
+}
+
+async function opened(url: string): Promise<WebSocket> {
+  const socket = new WebSocket(url)
+  socket.binaryType = 'arraybuffer'
+  await new Promise((resolve, reject) => {
+    socket.addEventListener('open', resolve)
+    socket.addEventListener('error', reject)
+  })
+  return socket
+}
+
+test('a tunnel carries octets both ways, whatever their frames; close codes; 404, 502, 403', async () => {
+  const proxies: Duplex[] = []
+  const { url, port } = await tunnelled({ proxies })
+  const socket = await opened(url)
+  const proxy = proxies[0]!
+  const got: Buffer[] = []
+  proxy.on('data', (octets: Buffer) => got.push(octets))
+  const sent: Buffer[] = []
+  for (const size of [1, 125, 126, 65_535, 65_536, 20_000_000, 0, 7]) {
+    const piece = Buffer.alloc(size, String(size))
+    sent.push(piece)
+    socket.send(size === 125 ? piece.toString() : piece)
+  }
+  const all = Buffer.concat(sent)
+  while (got.reduce((sum, { length }) => sum + length, 0) < all.length) await once(proxy, 'data')
+  assert.ok(Buffer.concat(got).equals(all))
+
+  let back = Buffer.alloc(0)
+  socket.addEventListener('message', ({ data }) => {
+    back = Buffer.concat([back, Buffer.from(data as ArrayBuffer)])
+  })
+  for (const size of [1, 126, 70_000]) proxy.write(Buffer.alloc(size, 'z'))
+  while (back.length < 70_127) await new Promise((later) => setImmediate(later))
+  const ended = once(proxy, 'end')
+  socket.close(1000, 'bye')
+  await ended
+  const [{ code }] = (await once(socket as never, 'close')) as [{ code: number }]
+  assert.equal(code, 1000)
+
+  const second = await opened(url)
+  const closed = once(second as never, 'close') as Promise<[{ code: number }]>
+  proxies[1]!.end()
+  assert.equal((await closed)[0].code, 1000)
+
+  const upgrade =
+    'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n'
+  const ask = async (path: string) => statuses(await exchange(port, `GET ${path} HTTP/1.1\r\nHost: a\r\n${upgrade}`))
+  assert.deepEqual(await ask('/ws/none'), ['404'])
+  assert.deepEqual(await ask('/ws/dead'), ['502'])
+})
+
+test('only pages of the listed origins may open a tunnel', async () => {
+  const proxies: Duplex[] = []
+  const { url } = await tunnelled({ proxies, origins: ['https://mail.example'] })
+  for (const origin of [null, 'https://evil.example', 'https://mail.example.evil.example', 'null']) {
+    const socket = new WebSocket(url, origin === null ? {} : { headers: { origin } })
+    await once(socket as never, 'error')
+  }
+  const socket = new WebSocket(url, { headers: { origin: 'https://mail.example' } })
+  await once(socket as never, 'open')
+  assert.equal(proxies.length, 1)
+  socket.close()
+  await once(socket as never, 'close')
+})
+
+/** What a tunnel may hold for one slow end (now.md's issue). */
+const MAX_HELD = 256 * 1024
+
+test('a slow browser: the proxy is held back, and little is held', async () => {
+  const proxies: Duplex[] = []
+  const { port, now } = await tunnelled({ proxies })
+  const socket = connect(port, '127.0.0.1')
+  socket.write(
+    'GET /ws/imap HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n',
+  )
+  await once(socket, 'readable')
+  socket.pause()
+  const proxy = proxies[0]!
+  const total = 64 * 1024 * 1024
+  let written = 0
+  let most = 0
+  const pour = (): void => {
+    while (written < total) {
+      written += 65_536
+      const isTaken = proxy.write(Buffer.alloc(65_536, 'x'))
+      most = Math.max(most, now.heldOctets)
+      if (!isTaken) return
+    }
+  }
+  proxy.on('drain', pour)
+  pour()
+  // Stalled when a while of events brings nothing.
+  for (let before = -1, still = 0; still < 200; ) {
+    await new Promise((later) => setImmediate(later))
+    still = before === written ? still + 1 : 0
+    before = written
+    most = Math.max(most, now.heldOctets)
+  }
+  assert.ok(written < total, 'held back')
+  assert.ok(most <= MAX_HELD, `${most} octets held`)
+  // And all of it comes once it is read.
+  let read = 0
+  for await (const chunk of socket) {
+    read += (chunk as Buffer).length
+    most = Math.max(most, now.heldOctets)
+    if (read >= total) break
+  }
+  assert.ok(most <= MAX_HELD, `${most} octets held`)
+  socket.destroy()
+})
+
+test('a slow proxy: the browser is held back, even within one frame, and little is held', async () => {
+  const proxies: Duplex[] = []
+  const { port, now } = await tunnelled({ proxies })
+  const socket = connect(port, '127.0.0.1')
+  socket.write(
+    'GET /ws/imap HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n',
+  )
+  await once(socket, 'data')
+  const total = 64 * 1024 * 1024
+  const head = Buffer.from([0x82, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+  head.writeBigUInt64BE(BigInt(total), 2)
+  socket.write(head)
+  let written = 0
+  let most = 0
+  const pour = (): void => {
+    while (written < total) {
+      written += 65_536
+      if (!socket.write(Buffer.alloc(65_536, 'x'))) return
+    }
+  }
+  socket.on('drain', pour)
+  pour()
+  for (let before = -1, still = 0; still < 200; ) {
+    await new Promise((later) => setImmediate(later))
+    still = before === written ? still + 1 : 0
+    before = written
+    most = Math.max(most, now.heldOctets)
+  }
+  assert.ok(written < total, 'held back')
+  assert.ok(most <= MAX_HELD, `${most} octets held`)
+  let read = 0
+  for await (const chunk of proxies[0]!) {
+    read += (chunk as Buffer).length
+    if (read >= total) break
+  }
+  assert.equal(read, total)
+  socket.destroy()
+})
+
+test('a thousand tunnels at once', async () => {
+  const proxies: Duplex[] = []
+  const { url, now } = await tunnelled({ proxies })
+  const sockets = await Promise.all(Array.from({ length: 1000 }, () => opened(url)))
+  assert.equal(now.connections, 1000)
+  for (const proxy of proxies) proxy.on('data', (octets: Buffer) => proxy.write(octets))
+  const echoes = sockets.map(async (socket, i) => {
+    const back = once(socket as never, 'message') as Promise<[{ data: ArrayBuffer }]>
+    socket.send(`hello ${i}`)
+    assert.equal(Buffer.from((await back)[0].data).toString(), `hello ${i}`)
+  })
+  await Promise.all(echoes)
+  const closed = sockets.map((socket) => once(socket as never, 'close'))
+  for (const socket of sockets) socket.close()
+  await Promise.all(closed)
+})

@@ -7,7 +7,7 @@ import { describe, it } from 'node:test'
 import { GatewayError } from '../../../src/base/errors.ts'
 import { open } from '../seal/through.ts'
 import { plainAnswer, RealMail } from './real-mail.ts'
-import { KEY, type Stage, type StageOptions } from './stage.ts'
+import { type Answers, KEY, type Stage, type StageOptions } from './stage.ts'
 
 const MAXBUF = 16 * 1024
 const MIB = 1024 * 1024

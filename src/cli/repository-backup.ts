@@ -5,9 +5,11 @@
 import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { GatewayError } from '../base/errors.ts'
-import { appendAudit } from '../ves/repository/store/audit.ts'
+import { appendAudit, chainPending } from '../ves/repository/store/audit.ts'
 import { copyRepository, isEmpty, voidTokens } from '../ves/repository/store/copy.ts'
+import type { StoreKind } from '../ves/repository/store/migrations.ts'
 import { openPostgresStore } from '../ves/repository/store/postgres.ts'
+import type { Db } from '../ves/repository/store/schema.ts'
 import { openSqliteReadOnly, openSqliteStore } from '../ves/repository/store/sqlite.ts'
 import type { Store } from '../ves/repository/store/store.ts'
 import { type AccountToOpen, type Verified, verifyRepository } from '../ves/repository/verify.ts'
@@ -72,12 +74,15 @@ export async function restoreRepository(from: string, to: Place, account: Accoun
     })
   }
   const database = join(to.data, 'repository.db')
-  if (to.database === undefined) {
-    if (existsSync(database)) throw new GatewayError('CONFIG_INVALID', { text: `${to.data} has a repository already` })
-    const part = join(to.data, 'restoring.db')
-    openRepositoryFolder(to.data, { withoutDatabase: true })
-    rmSync(part, { force: true })
-    writeFileSync(part, '', { mode: 0o600, flag: 'wx' })
+  if (to.database === undefined && existsSync(database)) {
+    throw new GatewayError('CONFIG_INVALID', { text: `${to.data} has a repository already` })
+  }
+  openRepositoryFolder(to.data, { withoutDatabase: true })
+  // A copy, for it is brought up to date: the backup may have been made by an older version.
+  const part = join(to.data, 'restoring.db')
+  rmSync(part, { force: true })
+  writeFileSync(part, '', { mode: 0o600, flag: 'wx' })
+  try {
     const source = openSqliteReadOnly(from)
     try {
       source.copyTo(part)
@@ -86,15 +91,20 @@ export async function restoreRepository(from: string, to: Place, account: Accoun
     }
     const store = await openSqliteStore(part)
     try {
-      await closeBooks(store)
+      await store.transaction((db) => closeBooks(db, 'sqlite'))
+      if (to.database !== undefined) await copyIntoPostgres(store, to.database)
     } finally {
       await store.close()
     }
-    settle(part, database)
-    return verified
+    if (to.database === undefined) settle(part, database)
+  } finally {
+    for (const end of ['', '-wal', '-shm', '-journal']) rmSync(part + end, { force: true })
   }
-  const store = await openPostgresStore({ url: to.database, connections: 2 })
-  const source = openSqliteReadOnly(from)
+  return verified
+}
+
+async function copyIntoPostgres(source: Store, url: string): Promise<void> {
+  const store = await openPostgresStore({ url, connections: 2 })
   try {
     await source.snapshot((rows) =>
       store.transaction(async (db) => {
@@ -103,22 +113,18 @@ export async function restoreRepository(from: string, to: Place, account: Accoun
         await copyRepository(rows, db, 'postgresql')
       }),
     )
-    await closeBooks(store)
   } finally {
-    await source.close()
     await store.close()
   }
-  return verified
 }
 
 /** Ends what was under way when the backup was made, and says so in the log. */
-async function closeBooks(store: Store): Promise<void> {
+async function closeBooks(db: Db, kind: StoreKind): Promise<void> {
   const nowMs = Date.now()
-  await store.transaction(async (db) => {
-    await voidTokens(db, nowMs)
-    const entry = { actor: 'operator', userId: null, action: 'repository.restore', subject: 'repository', keys: [] }
-    await appendAudit(db, store.kind, [entry], nowMs)
-  })
+  await voidTokens(db, nowMs)
+  while (await chainPending(db, kind));
+  const entry = { actor: 'operator', userId: null, action: 'repository.restore', subject: 'repository', keys: [] }
+  await appendAudit(db, kind, [entry], nowMs)
 }
 
 export async function verifyFile(file: string, account: AccountToOpen | null): Promise<Verified> {

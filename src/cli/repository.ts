@@ -70,6 +70,7 @@ export async function serveRepository(options: ServeOptions, log: Log): Promise<
   })
   const end = async (): Promise<void> => {
     await mailer?.close()
+    await repository.close()
     await store.close()
     hold.release()
   }

@@ -26,6 +26,8 @@ const MAX_XCHG_TRIES = 3
 interface Shares {
   readonly entries: readonly JsonObject[]
   readonly made: readonly MadeTempKey[]
+  /** All keys of the item; null where the answer has to tell: what is there already, and temp keys' numbers. */
+  readonly keyIds: readonly number[] | null
 }
 
 export class MessageKeys {
@@ -96,11 +98,11 @@ export class MessageKeys {
     }
     // Repeatable: if the first try did make it, the second one is denied, and then joins the "winner", itself.
     const { result } = await this.#session.request({
-      path: `vaultItems?fields=${ENTRY_FIELDS}`,
+      path: `vaultItems?fields=${shares.keyIds === null ? ENTRY_FIELDS : 'id'}`,
       body,
       repeatable: true,
     })
-    return this.#created(uri, { algo: NEW_ALGO, keyString }, result, shares.made, options)
+    return this.#created(uri, { algo: NEW_ALGO, keyString }, result, shares, options)
   }
 
   /**
@@ -133,10 +135,10 @@ export class MessageKeys {
       ? await this.#lookAgain(recipients)
       : recipients
     const shares = await this.#share(key.keyString, fresh, options, there)
-    if (shares.entries.length === 0) return this.#created(uri, key, item, [], options)
+    if (shares.entries.length === 0) return this.#created(uri, key, item, shares, options)
     const body = { id: idAt(item), type: 'file', vaultEntries: shares.entries }
     const { result } = await session.request({ path: `vaultItems?fields=${ENTRY_FIELDS}`, body })
-    return this.#created(uri, key, result, shares.made, options)
+    return this.#created(uri, key, result, shares, options)
   }
 
   /** Entries for the own vault, the recipients' keys and new temp keys, but for the keys that have one. */
@@ -154,21 +156,28 @@ export class MessageKeys {
     // One after the other: the lookups they need are the same for all but the recipient's own keys.
     for (const plan of planned.values()) made.push(await makeTempKey(session, plan, options.viewerUrl ?? null))
     const targets = uniqueKeys([session.own, ...refs]).filter((ref) => !there.has(ref.keyId))
-    if (targets.length + made.length === 0) return { entries: [], made }
+    if (targets.length + made.length === 0) return { entries: [], made, keyIds: null }
+    const plain = made.length === 0 && there.size === 0 && targets.every(({ temp }) => !temp)
     const keys = [...targets, ...made].map((target) => target.key)
     const sealed = await session.sealFor(keys, keyString)
     const vaultKeys = [...targets.map((target) => ({ id: target.keyId })), ...made.map((temp) => temp.vaultKey)]
-    return { entries: vaultKeys.map((vaultKey, i) => ({ vaultKey, encData: toBase64(sealed[i]!) })), made }
+    return {
+      entries: vaultKeys.map((vaultKey, i) => ({ vaultKey, encData: toBase64(sealed[i]!) })),
+      made,
+      keyIds: plain ? targets.map(({ keyId }) => keyId) : null,
+    }
   }
 
   async #created(
     uri: VesUri & { kind: 'item' },
     key: MessageKey,
     result: JsonObject,
-    made: readonly MadeTempKey[],
+    { made, keyIds }: Shares,
     options: CreateMessageKeyOptions,
   ): Promise<CreatedMessageKey> {
     this.#cache.set(uri.externalId, key)
+    const created = { key, uri: printVesUri(uri), itemId: idAt(result) }
+    if (keyIds !== null) return { ...created, keyIds, xchg: null }
     const vaultKeys = objectsAt(result, 'vaultEntries').map((entry) => optionalObject(entry, 'vaultKey') ?? {})
     const temps = vaultKeys.filter((vaultKey) => vaultKey.type === 'temp')
     for (const temp of temps) {
@@ -179,9 +188,7 @@ export class MessageKeys {
       if (mine !== undefined) this.#veskeys.set(String(idAt(temp)), mine.veskey)
     }
     return {
-      key,
-      uri: printVesUri(uri),
-      itemId: idAt(result),
+      ...created,
       keyIds: vaultKeys.map((vaultKey) => idAt(vaultKey)),
       xchg: options.xchg === true ? printXchg(await this.#xchgOf(temps)) : null,
     }

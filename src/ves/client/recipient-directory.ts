@@ -47,7 +47,7 @@ export class RecipientDirectory {
   vault(external: External): Promise<VaultRef | null> {
     return this.#cache.get(cacheKey(external), async () => {
       const body = { externals: [external], type: 'secondary', $op: 'fetch' }
-      const found = await orNull(this.#api.request({ path: `vaultKeys?fields=${KEY_FIELDS},externals`, body }))
+      const found = await orNull(this.#api.request({ path: `vaultKeys?fields=${KEY_FIELDS}`, body }))
       if (found === null || found.result.type !== 'secondary') return null
       return this.readVault(found.result, external)
     })

@@ -39,6 +39,7 @@ export const ADMIN_ROUTES: readonly Route[] = [
       const asked = page(query)
       return (call) => listAccounts(call, asked)
     },
+    'long',
   ],
   [
     'GET',
@@ -46,6 +47,7 @@ export const ADMIN_ROUTES: readonly Route[] = [
     (_, __, [email]) =>
       (call) =>
         showAccount(call, email!),
+    'long',
   ],
   [
     'POST',
@@ -86,8 +88,9 @@ export const ADMIN_ROUTES: readonly Route[] = [
       const user = numberParameter(query, 'user', 0)
       return (call) => listAudit(call, asked, user === 0 ? null : user)
     },
+    'audit',
   ],
-  ['GET', 'admin/audit/verify', () => (call) => checkAudit(call)],
+  ['GET', 'admin/audit/verify', () => (call) => checkAudit(call), 'audit'],
   [
     'GET',
     'admin/metrics',

@@ -3,11 +3,13 @@
  * encrypted private keys and encrypted values, and can decrypt none of it (key-repository.md).
  */
 import { createHash, timingSafeEqual } from 'node:crypto'
+import type { CompiledQuery } from 'kysely'
 import type { Clock } from '../../base/clock.ts'
 import { asGatewayError, GatewayError } from '../../base/errors.ts'
 import type { Log } from '../../base/log.ts'
 import type { Secret } from '../../base/secret.ts'
 import type { ApiRequest, ApiResponse } from './api.ts'
+import { AuditChain } from './audit-chain.ts'
 import type { Call, Caller } from './call.ts'
 import { parseFields } from './fields.ts'
 import type { Mailer } from './mailer.ts'
@@ -20,7 +22,7 @@ import { pendingMatters } from './rules/attn.ts'
 import { authenticate, type Credentials, parseAuthorization } from './rules/authenticate.ts'
 import { SessionSealer } from './session-sealer.ts'
 import type { Settings } from './settings.ts'
-import { appendAudit } from './store/audit.ts'
+import { appendAudit, leaveAudit } from './store/audit.ts'
 import type { Db } from './store/schema.ts'
 import type { Store } from './store/store.ts'
 import { Tokens } from './tokens.ts'
@@ -61,6 +63,7 @@ export class Repository {
   readonly #mailSenders: RateLimit
   readonly metrics = new Metrics()
   readonly #attnAskedMs = new Map<number, number>()
+  readonly #audit: AuditChain
 
   constructor(options: RepositoryOptions) {
     const { settings } = options
@@ -74,6 +77,13 @@ export class Repository {
     this.#mailPeers = new RateLimit(perHour / 3600, perHour)
     const invites = settings.invitesPerUserPerHour
     this.#mailSenders = new RateLimit(invites / 3600, invites)
+    this.#audit = new AuditChain(options.store, options.log)
+    this.#audit.soon()
+  }
+
+  /** Before the store is closed. */
+  async close(): Promise<void> {
+    await this.#audit.close()
   }
 
   /** @param authorization the header of that name */
@@ -112,18 +122,25 @@ export class Repository {
     // A plus is itself here, and not a space: `[start+n]`.
     const fields = parseFields(query.get('fields')?.replaceAll(' ', '+') ?? null)
     refuseUnsupported(query, fields)
-    const { name, rule, ownToken, reads } = ruleFor(request, request.path.slice(PREFIX.length), query)
+    const { name, rule, kind, sees } = ruleFor(request, request.path.slice(PREFIX.length), query)
     at.route = name
+    if (kind === 'audit' && this.isAdmin(request.headers.authorization)) await this.#audit.now()
     const afterwards: Call['afterwards'] = []
-    const body = await this.#options.store.transaction(
-      async (db) => {
-        // A second run of the same request starts from nothing.
-        afterwards.length = 0
-        const call = await this.#call(db, { credentials, ownToken, address: peer, nowMs, afterwards })
-        return this.#run(call, rule, fields, query.get('attn') === '*')
-      },
-      reads ? 'moment' : 'newest',
-    )
+    const ownToken = kind === 'own-token'
+    const asksForAttn = query.get('attn') === '*'
+    let runs = 0
+    const { body, changed, attnOf } = await this.#options.store.transaction(async (db, last) => {
+      // A second run of the same request starts from nothing, but is no second request.
+      afterwards.length = 0
+      const counted = runs++ > 0
+      const call = await this.#call(db, { credentials, ownToken, address: peer, nowMs, afterwards, counted })
+      const body = await this.#run(call, rule, fields, asksForAttn)
+      await this.#note(call, last)
+      const attnOf = asksForAttn && call.caller.kind === 'session' ? call.caller.sessionId : null
+      return { body, changed: call.notes.length > 0, attnOf }
+    }, sees)
+    if (attnOf !== null) this.#attnAsked(attnOf, nowMs)
+    if (changed && this.#options.store.kind === 'postgresql') this.#audit.soon()
     for (const step of afterwards) await step()
     return { status: 200, body }
   }
@@ -136,13 +153,15 @@ export class Repository {
       address: string
       nowMs: number
       afterwards: Call['afterwards']
+      /** Against the user's rate. */
+      counted: boolean
     },
   ): Promise<Call> {
     const { credentials, ownToken, nowMs, afterwards } = from
     const { store, settings } = this.#options
     const at = { db, tokens: this.#tokens, sealer: this.#sealer, settings, adminTokenHash: this.#adminTokenHash, nowMs }
     const caller = ownToken ? NOBODY : await authenticate(credentials, at)
-    if (caller.kind === 'session' && !this.#byUser.take(String(caller.userId), nowMs)) {
+    if (caller.kind === 'session' && !from.counted && !this.#byUser.take(String(caller.userId), nowMs)) {
       throw quota('too many requests of this user')
     }
     const { tokens, sealer } = at
@@ -174,6 +193,12 @@ export class Repository {
       const attn = await pendingMatters(call)
       if (attn !== null) body.attn = attn
     }
+    return body
+  }
+
+  /** What was changed, for the audit log. */
+  async #note(call: Call, last: (statement: CompiledQuery) => void): Promise<void> {
+    if (call.notes.length === 0) return
     const actor = actorOf(call.caller)
     const entries = call.notes.map((one) => ({
       actor,
@@ -182,18 +207,21 @@ export class Repository {
       subject: one.subject,
       keys: one.keys,
     }))
-    await appendAudit(call.db, call.store, entries, call.nowMs)
-    return body
+    if (call.store === 'postgresql') last(leaveAudit(call.db, entries, call.nowMs))
+    else await appendAudit(call.db, call.store, entries, call.nowMs)
   }
 
   /** C asks with each request: what waits is looked up at the first, and then now and then. */
   #attnIsDue(sessionId: number, nowMs: number): boolean {
     const askedMs = this.#attnAskedMs.get(sessionId)
-    if (askedMs !== undefined && nowMs < askedMs + this.#options.settings.attnEveryMs) return false
+    return askedMs === undefined || nowMs >= askedMs + this.#options.settings.attnEveryMs
+  }
+
+  #attnAsked(sessionId: number, nowMs: number): void {
+    if (!this.#attnIsDue(sessionId, nowMs)) return
     this.#attnAskedMs.delete(sessionId)
     if (this.#attnAskedMs.size >= MAX_ASKED) this.#attnAskedMs.delete(this.#attnAskedMs.keys().next().value!)
     this.#attnAskedMs.set(sessionId, nowMs)
-    return true
   }
 
   #cors(request: ApiRequest): Record<string, string> {

@@ -13,6 +13,7 @@ import { pendingMatters } from './rules/attn.ts'
 import { deleteSession, getMe, getSession, getUser, postUser } from './rules/users.ts'
 import { getFile, getVaultItem, isBareId, listItems, postVaultItem } from './rules/vault-items.ts'
 import { getVaultKey, postVaultKey } from './rules/vault-keys.ts'
+import type { Sees } from './store/store.ts'
 import type { View } from './views/keys.ts'
 
 /** A request understood as far as that is possible without the database: it may be run more than once. */
@@ -21,7 +22,9 @@ export type Rule = (call: Call, fields: Fields | null) => Promise<View>
 type Method = 'GET' | 'POST'
 type Make = (request: ApiRequest, query: URLSearchParams, parts: readonly string[]) => Rule
 /** A pattern's `:id` takes a number, `:text` anything, percent-decoded. */
-export type Route = readonly [method: Method, pattern: string, make: Make, auth?: 'own-token']
+export type Route = readonly [method: Method, pattern: string, make: Make, kind?: RouteKind]
+/** `own-token`: the bearer token is no session's. `audit`: reads the audit log. `long`: may read for long. */
+type RouteKind = 'own-token' | 'audit' | 'long'
 
 const ROUTES: readonly Route[] = [
   [
@@ -149,15 +152,16 @@ export function ruleFor(
   request: ApiRequest,
   path: string,
   query: URLSearchParams,
-): { readonly name: string; readonly rule: Rule; readonly ownToken: boolean; readonly reads: boolean } {
+): { readonly name: string; readonly rule: Rule; readonly kind: RouteKind | null; readonly sees: Sees } {
   let other = false
-  for (const [method, pattern, make, auth] of ALL_ROUTES) {
+  for (const [method, pattern, make, kind] of ALL_ROUTES) {
     const parts = match(pattern, path)
     if (parts === null) continue
     if (method === request.method) {
       const rule = make(request, query, parts)
       const reads = method === 'GET' || LOOKUPS.has(rule)
-      return { name: `${method} ${pattern}`, rule, ownToken: auth === 'own-token', reads }
+      const sees = !reads ? 'newest' : kind === 'audit' || kind === 'long' ? 'moment' : 'short-moment'
+      return { name: `${method} ${pattern}`, rule, kind: kind ?? null, sees }
     }
     other = true
   }

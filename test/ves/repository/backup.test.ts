@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -164,6 +164,15 @@ test('PostgreSQL: backed up into a file, restored into either store', async () =
       await check(onPostgres, made)
       await onPostgres.close()
       assert.deepEqual((await verifyPlace(other, toOpen(made.bob))).problems, [])
+
+      // As a version wrote it that did not know the newest table.
+      const old = new DatabaseSync(file)
+      old.exec("drop table audit_pending; delete from kysely_migration where name >= '002'")
+      old.close()
+      const updated = { data: join(folder, 'updated'), database: await server.database() }
+      await restoreRepository(file, updated, toOpen(made.bob))
+      assert.deepEqual((await verifyPlace(updated, toOpen(made.bob))).problems, [])
+      assert.deepEqual(readdirSync(updated.data).sort(), ['admin-token', 'token-key'])
 
       const onFile = { data: join(folder, 'file') }
       await restoreRepository(file, onFile, toOpen(made.bob))

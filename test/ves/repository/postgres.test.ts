@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
 import { sql } from 'kysely'
+import { leaveAudit } from '../../../src/ves/repository/store/audit.ts'
 import { insertKey, keysByIds, lockKey } from '../../../src/ves/repository/store/keys.ts'
 import { openPostgresStore } from '../../../src/ves/repository/store/postgres.ts'
 import type { Db } from '../../../src/ves/repository/store/schema.ts'
@@ -8,7 +9,8 @@ import type { Sees, Store } from '../../../src/ves/repository/store/store.ts'
 import { updateUser, userById } from '../../../src/ves/repository/store/users.ts'
 import { type LabPostgres, startPostgres } from '../../lab/postgres.ts'
 import { contract } from './contract.ts'
-import { Harness } from './harness.ts'
+import { ADMIN_TOKEN, Harness } from './harness.ts'
+import { storeContract } from './store-contract.ts'
 
 let server: Promise<LabPostgres> | null = null
 
@@ -20,6 +22,47 @@ function lab(): Promise<LabPostgres> {
 
 contract('PostgreSQL', async () => {
   return new Harness(await openPostgresStore({ url: await (await lab()).database() }))
+})
+
+storeContract('PostgreSQL', async () => openPostgresStore({ url: await (await lab()).database() }))
+
+test('PostgreSQL: what was left to be chained by a repository that was killed, the next one chains', async () => {
+  const store = await openPostgresStore({ url: await (await lab()).database() })
+  const entry = { actor: 'user:1', userId: 1, action: 'item.create', subject: 'item:1', keys: [1] }
+  await store.transaction(async (db, last) => last(leaveAudit(db, [entry], 0)))
+  const h = new Harness(store)
+  const alice = await h.account('alice@lab.test')
+  await h.item(alice, 'm@lab.test', 'x', [alice.vault])
+  const { audit } = await h.ok('GET', 'admin/audit', { token: ADMIN_TOKEN })
+  assert.deepEqual(
+    audit.map((one: { seq: number; action: string }) => [one.seq, one.action]),
+    ['item.create', 'key.create', 'key.create', 'account.create', 'item.create'].map((action, n) => [n + 1, action]),
+  )
+  assert.deepEqual(await h.ok('GET', 'admin/audit/verify', { token: ADMIN_TOKEN }), { ok: true, entries: 5 })
+  await h.close()
+})
+
+test('PostgreSQL: reads at the same time do not touch each other, whatever each of them meets', async () => {
+  const store = await openPostgresStore({ url: await (await lab()).database(), connections: 3 })
+  const h = new Harness(store)
+  const alice = await h.account('alice@lab.test')
+  const id = await h.item(alice, 'm@lab.test', 'x', [alice.vault])
+  // A first use of a token writes, a missing key is refused, the audit log is long: all beside plain reads.
+  const fresh = await Promise.all(Array.from({ length: 10 }, () => h.login(alice.vault)))
+  const answers = await Promise.all(
+    fresh.flatMap((token) => [
+      h.ask('GET', `vaultItems/${id}?fields=vaultEntries(encData)`, { token }),
+      h.ask('GET', `vaultKeys/${alice.vault.id}?fields=encSessionToken&attn=*`, { token: alice.token }),
+      h.ask('GET', 'vaultKeys/999999'),
+      h.ask('GET', 'admin/audit', { token: ADMIN_TOKEN }),
+      h.ask('GET', `vaultKeys/${2 ** 53 - 1}`),
+    ]),
+  )
+  assert.deepEqual(
+    answers.map(({ status }) => status),
+    fresh.flatMap(() => [200, 200, 404, 200, 404]),
+  )
+  await h.close()
 })
 
 test('PostgreSQL: the repository outlives a crash of the database: failures meanwhile, then as before', async () => {

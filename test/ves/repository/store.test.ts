@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { openSqliteStore } from '../../../src/ves/repository/store/sqlite.ts'
+import { storeContract } from './store-contract.ts'
+
+storeContract('SQLite', () => openSqliteStore(':memory:'))
 
 test('SQLite: a request that comes at any moment of another one’s end is run', async () => {
   const store = await openSqliteStore(':memory:')

@@ -28,6 +28,15 @@ export interface Refs {
   readonly createKey: (call: Call, actor: Actor, body: KeyBody, refs: Refs) => Promise<number>
 }
 
+/** The keys that the entries name by their ids: looked up beside other things, before {@link applyEntries}. */
+export function keysOfEntries(call: Call, bodies: readonly EntryBody[]): Promise<ReadonlyMap<number, KeyRow>> {
+  return keysByIds(
+    call.db,
+    bodies.flatMap((body) => body.vaultKey?.id ?? []),
+    call.store,
+  )
+}
+
 /**
  * @param mode `exactly`: the item has these entries and no others afterwards; `merge`: the others stay
  * @returns ids of the keys that were touched
@@ -39,13 +48,9 @@ export async function applyEntries(
   bodies: readonly EntryBody[],
   mode: 'exactly' | 'merge',
   refs: Refs,
+  looked: Promise<ReadonlyMap<number, KeyRow>> = keysOfEntries(call, bodies),
 ): Promise<number[]> {
-  const existing = item.isNew ? new Set<number>() : await entryKeyIds(call.db, item.id)
-  const known = await keysByIds(
-    call.db,
-    bodies.flatMap((body) => body.vaultKey?.id ?? []),
-    call.store,
-  )
+  const [known, existing] = await Promise.all([looked, item.isNew ? new Set<number>() : entryKeyIds(call.db, item.id)])
   const kept = new Set<number>()
   const removed = new Set<number>()
   const set = new Map<number, string>()

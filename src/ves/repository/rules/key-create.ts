@@ -115,7 +115,7 @@ async function addPasswordItem(
     if (body.type !== 'password' || body.id !== null || body.file !== null)
       throw invalid('vaultItems: a new password item expected')
     const meta = body.meta == null ? null : JSON.stringify(body.meta)
-    const id = await insertItem(
+    const { id } = await insertItem(
       call.db,
       { type: 'password', meta, creatorId: actor.userId, keyId, file: null },
       call.nowMs,

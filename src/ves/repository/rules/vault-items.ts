@@ -17,7 +17,7 @@ import { keyById } from '../store/keys.ts'
 import type { ItemRow } from '../store/schema.ts'
 import { accessible, viewFiles, viewItem, viewItems } from '../views/items.ts'
 import { isOwnerOrMaker, type View } from '../views/keys.ts'
-import { applyEntries } from './entries.ts'
+import { applyEntries, keysOfEntries } from './entries.ts'
 import { isItemWriter } from './item-access.ts'
 import { newRefs } from './key-create.ts'
 import { checkItemName, type Name } from './names.ts'
@@ -74,7 +74,10 @@ export async function postVaultItem(call: Call, body: ItemBody, fields: Fields |
   const session = needWriter(call)
   if (body.op === 'ignore') throw invalid('$op: nothing to ignore here')
   const names = body.file?.externals ?? []
-  const known = body.id !== null ? await itemById(call.db, body.id, call.store) : await firstNamed(call, names)
+  // Whether the name of what may only be new is taken shows when it is made.
+  const mustBeNew = body.op === 'create' && body.id === null
+  const known =
+    body.id !== null ? await itemById(call.db, body.id, call.store) : mustBeNew ? null : await firstNamed(call, names)
   if (body.id !== null && known === null) throw notFound('vaultItem')
   if (body.op === 'delete') return deleteItem(call, session, known)
   if (known === null) return createItem(call, session, body, fields)
@@ -133,23 +136,25 @@ async function createItem(call: Call, session: SessionCaller, body: ItemBody, fi
   if (keyId === null && names.length === 0) throw invalid('vaultItem: file.externals expected')
   for (const name of names) await checkItemName(call.db, call.settings, name, session)
   checkMeta(type, body.meta ?? null)
-  const file = body.file
-  const id = await insertItem(
-    call.db,
-    {
-      type,
-      meta: body.meta == null ? null : JSON.stringify(body.meta),
-      creatorId: session.userId,
-      keyId,
-      file: file === null ? null : { name: file.name, mime: file.mime, path: file.path },
-    },
-    call.nowMs,
-  )
-  await insertItemExternals(call.db, id, names)
+  const { file } = body
+  const item = {
+    type,
+    meta: body.meta == null ? null : JSON.stringify(body.meta),
+    creatorId: session.userId,
+    keyId,
+    file: file === null ? null : { name: file.name, mime: file.mime, path: file.path },
+  }
+  const entries = body.vaultEntries ?? []
+  const [row, known] = await Promise.all([insertItem(call.db, item, call.nowMs), keysOfEntries(call, entries)])
+  const { id } = row
   const refs = newRefs({ kind: 'item', id })
-  const keys = await applyEntries(call, session, { id, isNew: true }, body.vaultEntries ?? [], 'exactly', refs)
+  const [free, keys] = await Promise.all([
+    insertItemExternals(call.db, id, names),
+    applyEntries(call, session, { id, isNew: true }, entries, 'exactly', refs, Promise.resolve(known)),
+  ])
+  if (!free) throw denied('this item exists')
   note(call, 'item.create', `item:${id}`, keys)
-  return fields === null ? { id } : viewItem(call, (await itemById(call.db, id))!, fields)
+  return fields === null ? { id } : viewItem(call, row, fields)
 }
 
 /** A password item belongs to a key, and is made by that key's people. */

@@ -1,8 +1,13 @@
 /**
  * The audit log: who changed what, with which keys, never content. Each entry's hash covers the one before it, so that
  * a changed, removed or inserted line shows; the head row tells where the log ends, so that a cut end shows too.
+ *
+ * The end of the chain is one place that every change would wait for, through the sync of the one before it. Where
+ * transactions run beside each other (PostgreSQL) a change therefore leaves its entries in `audit_pending`, in its own
+ * transaction, and they are moved to the chain a moment later, many at a time: what was done first stands first.
  */
 import { hash } from 'node:crypto'
+import type { CompiledQuery } from 'kysely'
 import type { StoreKind } from './migrations.ts'
 import type { AuditRow, Db } from './schema.ts'
 
@@ -19,7 +24,17 @@ export interface AuditEntry {
 
 /** Entries of one page of a check. */
 const PAGE = 2000
+/** Entries that are moved to the chain in one transaction. */
+const CHAIN = 500
 
+type Said = Omit<AuditRow, 'seq' | 'hash'>
+
+function saidOf(entry: AuditEntry, nowMs: number): Said {
+  const { actor, userId, action, subject, keys } = entry
+  return { at_ms: nowMs, actor, user_id: userId, action, subject, keys: JSON.stringify(keys) }
+}
+
+/** Puts the entries at the end of the chain. */
 export async function appendAudit(
   db: Db,
   kind: StoreKind,
@@ -27,31 +42,48 @@ export async function appendAudit(
   nowMs: number,
 ): Promise<void> {
   if (entries.length === 0) return
+  await chain(db, kind, async () => entries.map((entry) => saidOf(entry, nowMs)))
+}
+
+/** The statement that leaves the entries to {@link chainPending}. */
+export function leaveAudit(db: Db, entries: readonly AuditEntry[], nowMs: number): CompiledQuery {
+  return db
+    .insertInto('audit_pending')
+    .values(entries.map((entry) => saidOf(entry, nowMs)))
+    .compile()
+}
+
+/** @returns whether there may be more */
+export async function chainPending(db: Db, kind: StoreKind): Promise<boolean> {
+  let ids: number[] = []
+  await chain(db, kind, async () => {
+    const rows = await db.selectFrom('audit_pending').selectAll().orderBy('id').limit(CHAIN).execute()
+    ids = rows.map((row) => row.id)
+    return rows.map(({ id: _, ...said }) => said)
+  })
+  if (ids.length > 0) await db.deleteFrom('audit_pending').where('id', 'in', ids).execute()
+  return ids.length === CHAIN
+}
+
+/** @param more asked for when no other transaction can reach the end of the chain any more */
+async function chain(db: Db, kind: StoreKind, more: () => Promise<readonly Said[]>): Promise<void> {
   let head = db.selectFrom('audit_head').selectAll().where('id', '=', 1)
-  // Held to the end of the transaction: entries are in commit order.
   if (kind === 'postgresql') head = head.forUpdate()
   const { seq, hash: newest } = await head.executeTakeFirstOrThrow()
   const rows: AuditRow[] = []
   let before = newest
-  for (const entry of entries) {
-    const row = {
-      seq: seq + rows.length + 1,
-      at_ms: nowMs,
-      actor: entry.actor,
-      user_id: entry.userId,
-      action: entry.action,
-      subject: entry.subject,
-      keys: JSON.stringify(entry.keys),
-    }
+  for (const said of await more()) {
+    const row = { seq: seq + rows.length + 1, ...said }
     before = hashOf(row, before)
     rows.push({ ...row, hash: before })
   }
-  const next = { seq: seq + rows.length, hash: before }
-  // Sent together where the database takes more than one at a time.
-  await Promise.all([
-    db.insertInto('audit_log').values(rows).execute(),
-    db.updateTable('audit_head').set(next).where('id', '=', 1).execute(),
-  ])
+  if (rows.length === 0) return
+  await db.insertInto('audit_log').values(rows).execute()
+  await db
+    .updateTable('audit_head')
+    .set({ seq: seq + rows.length, hash: before })
+    .where('id', '=', 1)
+    .execute()
 }
 
 function hashOf(row: Omit<AuditRow, 'hash'>, before: string): string {

@@ -15,6 +15,7 @@ const TABLES = [
   ['item_externals', 'id'],
   ['vault_entries', 'id'],
   ['audit_log', 'seq'],
+  ['audit_pending', 'id'],
   ['recovery_plans', 'user_id'],
   ['recovery_shares', 'id'],
   ['recovery_runs', 'id'],
@@ -59,7 +60,8 @@ export async function copyRepository(from: Db, to: Db, toKind: StoreKind): Promi
 export async function isEmpty(db: Db): Promise<boolean> {
   const user = await db.selectFrom('users').select('id').limit(1).executeTakeFirst()
   const entry = await db.selectFrom('audit_log').select('seq').limit(1).executeTakeFirst()
-  return user === undefined && entry === undefined
+  const pending = await db.selectFrom('audit_pending').select('id').limit(1).executeTakeFirst()
+  return user === undefined && entry === undefined && pending === undefined
 }
 
 /** After a restore no token of before may be good: some had been ended since the backup was made. */

@@ -62,8 +62,8 @@ export interface NewItem {
   readonly file: { readonly name: string | null; readonly mime: string | null; readonly path: string | null } | null
 }
 
-export async function insertItem(db: Db, item: NewItem, nowMs: number): Promise<number> {
-  const row = await db
+export async function insertItem(db: Db, item: NewItem, nowMs: number): Promise<ItemRow> {
+  return db
     .insertInto('vault_items')
     .values({
       type: item.type,
@@ -77,9 +77,8 @@ export async function insertItem(db: Db, item: NewItem, nowMs: number): Promise<
       deleted: 0,
       created_ms: nowMs,
     })
-    .returning('id')
+    .returningAll()
     .executeTakeFirstOrThrow()
-  return row.id
 }
 
 export async function updateItem(
@@ -97,10 +96,17 @@ export async function removeItem(db: Db, id: number): Promise<void> {
   await db.updateTable('vault_items').set({ deleted: 1, meta: null }).where('id', '=', id).execute()
 }
 
-export async function insertItemExternals(db: Db, itemId: number, names: readonly ItemName[]): Promise<void> {
-  if (names.length === 0) return
+/** @returns false where one of the names is taken, also by a transaction that ended meanwhile */
+export async function insertItemExternals(db: Db, itemId: number, names: readonly ItemName[]): Promise<boolean> {
+  if (names.length === 0) return true
   const rows = names.map((name) => ({ domain: name.domain, external_id: name.externalId, item_id: itemId }))
-  await db.insertInto('item_externals').values(rows).execute()
+  const inserted = await db
+    .insertInto('item_externals')
+    .values(rows)
+    .onConflict((conflict) => conflict.doNothing())
+    .returning('id')
+    .execute()
+  return inserted.length === rows.length
 }
 
 export async function externalsOfItems(db: Db, ids: readonly number[]): Promise<Map<number, ItemExternalRow[]>> {

@@ -70,6 +70,10 @@ const STEPS: Record<string, readonly string[]> = {
     `create table recovery_given (run_id {int} not null references recovery_runs (id), friend_id {int} not null,
       enc_data text not null, primary key (run_id, friend_id))`,
   ],
+  '002-audit-pending': [
+    `create table audit_pending (id {id}, at_ms {int} not null, actor text not null, user_id {int}, action text not null,
+      subject text not null, keys text not null)`,
+  ],
 }
 
 /** @throws GatewayError CONFIG_INVALID where the database was made by a newer version */

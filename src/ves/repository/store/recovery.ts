@@ -26,7 +26,7 @@ export async function replacePlan(
     .execute()
   for (const { friendId, keyId, encData } of plan.shares) {
     const item = { type: 'secret', meta: null, creatorId: plan.userId, keyId: null, file: null } as const
-    const itemId = await insertItem(db, item, nowMs)
+    const { id: itemId } = await insertItem(db, item, nowMs)
     await upsertEntries(db, [{ itemId, keyId, encData }])
     await db
       .insertInto('recovery_shares')

@@ -84,6 +84,17 @@ export interface Schema {
     keys: string
     hash: string
   }
+  /** Entries that have no place in the chain yet. */
+  audit_pending: {
+    id: Generated<number>
+    at_ms: number
+    actor: string
+    user_id: number | null
+    action: string
+    subject: string
+    /** JSON list of key ids. */
+    keys: string
+  }
   audit_head: { id: number; seq: number; hash: string }
   /** One-time tokens sent by mail, hashed. */
   mail_tokens: { token_hash: string; email: string; expires_ms: number; used: number }

@@ -6,11 +6,11 @@
  * group and not per request. Nobody is answered before the commit.
  */
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite'
-import { Kysely, SqliteDialect } from 'kysely'
+import { type CompiledQuery, Kysely, SqliteDialect } from 'kysely'
 import { GatewayError } from '../../../base/errors.ts'
 import { migrate } from './migrations.ts'
 import type { Db, Schema } from './schema.ts'
-import type { Store } from './store.ts'
+import type { Store, Work } from './store.ts'
 
 /** Requests that share one commit. More would make the first wait for the last. */
 const GROUP = 64
@@ -32,9 +32,9 @@ export async function openSqliteStore(path: string): Promise<SqliteStore> {
   const database = new DatabaseSync(path, { enableForeignKeyConstraints: true })
   database.exec(`pragma busy_timeout = ${BUSY_MS}; pragma journal_mode = wal; pragma synchronous = full;
     pragma cache_size = -65536; pragma temp_store = memory; pragma wal_autocheckpoint = 4000;`)
-  const db = new Kysely<Schema>({ dialect: new SqliteDialect({ database: adapter(database) }) })
-  await migrate(db, 'sqlite')
-  return new SqliteStore(database, db)
+  const store = new SqliteStore(database)
+  await store.migrate()
+  return store
 }
 
 /** A hold on a file that ends with the process, however that ends. */
@@ -65,10 +65,7 @@ export function openSqliteReadOnly(path: string): SqliteStore {
     const database = new DatabaseSync(path, { readOnly: true })
     database.exec(`pragma busy_timeout = ${BUSY_MS}`)
     database.prepare('select seq from audit_head').all()
-    return new SqliteStore(
-      database,
-      new Kysely<Schema>({ dialect: new SqliteDialect({ database: adapter(database) }) }),
-    )
+    return new SqliteStore(database)
   } catch (error) {
     throw new GatewayError('CONFIG_INVALID', { text: 'not a repository', path }, error)
   }
@@ -82,12 +79,17 @@ export class SqliteStore implements Store {
   #running: Promise<void> | null = null
   #closed = false
 
-  constructor(database: DatabaseSync, db: Db) {
+  constructor(database: DatabaseSync) {
     this.#database = database
-    this.#db = db
+    this.#db = new Kysely<Schema>({ dialect: new SqliteDialect({ database: adapter(database) }) })
   }
 
-  transaction<T>(work: (db: Db) => Promise<T>): Promise<T> {
+  /** Makes the tables or brings them up to date. @throws GatewayError CONFIG_INVALID */
+  async migrate(): Promise<void> {
+    await migrate(this.#db, 'sqlite')
+  }
+
+  transaction<T>(work: Work<T>): Promise<T> {
     if (this.#closed) return Promise.reject(new GatewayError('SHUTDOWN'))
     if (this.#waiting.length >= MAX_WAITING)
       return Promise.reject(new GatewayError('VES_QUOTA', { reason: 'queue full' }))
@@ -95,7 +97,9 @@ export class SqliteStore implements Store {
       let result: T
       this.#waiting.push({
         run: async (db) => {
-          result = await work(db)
+          const last: CompiledQuery[] = []
+          result = await work(db, (statement) => last.push(statement))
+          for (const statement of last) await db.executeQuery(statement)
         },
         commit: () => resolve(result),
         fail: reject,
@@ -152,6 +156,8 @@ export class SqliteStore implements Store {
           this.#database.exec('release request')
           done.push(job)
         } catch (error) {
+          // What it had begun beside what failed runs into the rollback, too, and not into the next request.
+          await new Promise((resolve) => setImmediate(resolve))
           this.#database.exec('rollback to request; release request')
           job.fail(error)
         }

@@ -61,7 +61,7 @@ export async function viewKeys(
       views[n]![name] = value(row)
     })
   }
-  if (fields.has('externals')) {
+  const addExternals = async (): Promise<void> => {
     const externals = await externalsOfKeys(
       call.db,
       rows.map((row) => row.id),
@@ -69,24 +69,23 @@ export async function viewKeys(
     const inner = fields.get('externals')!.fields
     each('externals', (row) => viewExternals(externals.get(row.id) ?? [], inner))
   }
-  for (const [name, column] of [
-    ['user', 'user_id'],
-    ['creator', 'creator_id'],
-  ] as const) {
-    const field = fields.get(name)
-    if (field === undefined || (stranger && name === 'creator')) continue
-    const users = stranger
-      ? null
-      : await viewUserMap(
-          call,
-          rows.map((row) => row[column]),
-          field.fields,
-        )
+  const addUsers = async (name: 'user' | 'creator', inner: Fields | null): Promise<void> => {
+    const column = `${name}_id` as const
+    const ids = rows.map((row) => row[column])
+    const users = stranger ? null : await viewUserMap(call, ids, inner)
     each(name, (row) => users?.get(row[column]) ?? { id: row[column] })
   }
-  if (fields.has('vaultItems')) await addPasswordItems(call, rows, views, fields.get('vaultItems')!.fields)
-  if (fields.has('vaultEntries')) await addEntries(call, rows, views, fields.get('vaultEntries')!)
-  if (fields.has('encSessionToken') && canLogIn) await addSessionTokens(call, rows, views)
+  // Side by side: none needs what another finds.
+  const parts: Promise<void>[] = []
+  if (fields.has('externals')) parts.push(addExternals())
+  for (const name of ['user', 'creator'] as const) {
+    const field = fields.get(name)
+    if (field !== undefined && !(stranger && name === 'creator')) parts.push(addUsers(name, field.fields))
+  }
+  if (fields.has('vaultItems')) parts.push(addPasswordItems(call, rows, views, fields.get('vaultItems')!.fields))
+  if (fields.has('vaultEntries')) parts.push(addEntries(call, rows, views, fields.get('vaultEntries')!))
+  if (fields.has('encSessionToken') && canLogIn) parts.push(addSessionTokens(call, rows, views))
+  await Promise.all(parts)
   return views
 }
 

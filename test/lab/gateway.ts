@@ -61,7 +61,7 @@ export async function labGateway(provider: Provider, options: LabGatewayOptions 
   return { ...gateway, caFile, directory, passwords }
 }
 
-function profileOf(provider: Provider, name: string, mode: string): unknown {
+export function profileOf(provider: Provider, name: string, mode: string): unknown {
   const password = LAB_USERS.find((user) => user.name === name)?.password
   const server = (port: number) => ({ host: provider.host, port, login: name, password, tls: { level: 'high' } })
   return { imap: server(provider.ports.imap), smtp: { ...server(provider.ports.submission), mode } }

@@ -17,6 +17,7 @@ import { OAuthTokens } from '../net/oauth-tokens.ts'
 import { type UpstreamTls, upstreamTls } from '../net/tls.ts'
 import { VesClient } from '../ves/client/ves-client.ts'
 import { CertificateStore } from './certificate-store.ts'
+import { tuneCollector } from './collector.ts'
 import { type ListenerParts, type Tenant, upstreamOptions } from './listener.ts'
 import { Login } from './login.ts'
 import { Metrics } from './metrics.ts'
@@ -62,6 +63,7 @@ export interface ComposeOptions {
 export type SessionFactory = (service: Service, start: SessionStart) => Session
 
 export function compose({ file, log, ticketKeys, workers, session }: ComposeOptions): Composition {
+  tuneCollector()
   const config = programConfig(file)
   const threads = config['pool.threads'] || Math.max(1, Math.floor(availableParallelism() / workers))
   const pool = new ThreadPool({ threads, log })

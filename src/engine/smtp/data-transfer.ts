@@ -5,6 +5,7 @@
  * When sealing fails, nothing more goes to the provider from that very moment, and the client's octets are read to
  * their end and dropped: read as commands they would be a second message's chance.
  */
+import { isAscii } from 'node:buffer'
 import { asGatewayError, GatewayError } from '../../base/errors.ts'
 import type { Transform, TransformAction, TransformAsk } from '../transform.ts'
 import { DotDecoder } from './dot-decoder.ts'
@@ -130,7 +131,7 @@ export class DataTransfer {
 
   #output(bytes: Buffer): void {
     if (this.#state !== 'flowing') return
-    if (this.#options.sevenBit && !this.#eightBit) this.#eightBit = hasEightBit(bytes)
+    if (this.#options.sevenBit && !this.#eightBit) this.#eightBit = !isAscii(bytes)
     this.#options.copy(bytes)
     for (const piece of this.#encoder.push(bytes)) {
       this.#toProvider += piece.length
@@ -154,9 +155,4 @@ export class DataTransfer {
     this.#state = 'over'
     this.#options.ended()
   }
-}
-
-function hasEightBit(bytes: Buffer): boolean {
-  for (const octet of bytes) if (octet > 0x7f) return true
-  return false
 }

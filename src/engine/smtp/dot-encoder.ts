@@ -30,8 +30,10 @@ export class DotEncoder {
     const out: Buffer[] = []
     this.#join(bytes, out)
     let from = 0
-    let lf = bytes.indexOf(LF_DOT)
-    let cr = bytes.indexOf(CR_DOT)
+    // Sealed bodies have no dots, and one octet is looked for many times as fast as two.
+    const dot = bytes.indexOf(DOT, 1)
+    let lf = dot < 0 ? -1 : bytes.indexOf(LF_DOT, dot - 1)
+    let cr = dot < 0 ? -1 : bytes.indexOf(CR_DOT, dot - 1)
     while (lf >= 0 || cr >= 0) {
       // Position of the line end's last octet.
       const at = cr < 0 || (lf >= 0 && lf < cr) ? lf : cr

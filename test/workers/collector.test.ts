@@ -1,0 +1,34 @@
+/** Whole garbage collections while buffers come and go, before and after: counted, not timed. */
+import assert from 'node:assert/strict'
+import { constants, PerformanceObserver } from 'node:perf_hooks'
+import { test } from 'node:test'
+import { setImmediate } from 'node:timers/promises'
+import { tuneCollector } from '../../src/workers/collector.ts'
+
+const MANY_OCTETS = 2 ** 31
+const READ_OCTETS = 64 * 1024
+const READS_A_TURN = 10
+
+test('buffers that live for a moment start no whole collections', async () => {
+  const untuned = await wholeCollections()
+  tuneCollector()
+  const tuned = await wholeCollections()
+  assert.ok(untuned > 10, `the flag is of use to this V8: ${untuned} collections without it`)
+  assert.ok(tuned < untuned / 4, `${tuned} collections, ${untuned} without the flag`)
+})
+
+async function wholeCollections(): Promise<number> {
+  let count = 0
+  const observer = new PerformanceObserver((list) => {
+    for (const { detail } of list.getEntries()) {
+      if ((detail as { kind: number }).kind === constants.NODE_PERFORMANCE_GC_MAJOR) count++
+    }
+  })
+  observer.observe({ entryTypes: ['gc'] })
+  for (let octets = 0; octets < MANY_OCTETS; octets += READS_A_TURN * READ_OCTETS) {
+    for (let i = 0; i < READS_A_TURN; i++) Buffer.allocUnsafeSlow(READ_OCTETS)
+    await setImmediate()
+  }
+  observer.disconnect()
+  return count
+}

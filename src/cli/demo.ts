@@ -7,13 +7,25 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Command } from 'commander'
 import { type DemoGateway, startGateway } from './demo/gateway.ts'
-import { type Endpoint, readMail, SECRET_WORDS, sendMail, storedMail, withoutTrace, writeMail } from './demo/mail.ts'
+import {
+  type Endpoint,
+  type Login,
+  readMail,
+  SECRET_WORDS,
+  sendMail,
+  storedMail,
+  withoutTrace,
+  writeMail,
+} from './demo/mail.ts'
+import { type Stranger, watchForLinks, writeToStranger } from './demo/stranger.ts'
 import { sideBySide } from './demo/views.ts'
 import { type Provider, startProvider } from './sandbox/provider.ts'
 
 const DOMAIN = 'demo.test'
 const ALICE = `alice@${DOMAIN}`
 const BOB = `bob@${DOMAIN}`
+/** Has a mailbox, but no vault and no gateway. */
+const CAROL = `carol@${DOMAIN}`
 const DELIVERY_MS = 15_000
 
 export function demoCommand(): Command {
@@ -44,18 +56,28 @@ async function demo(checkOnly: boolean): Promise<number> {
     say('Starting a mail provider on loopback (Dovecot and Postfix) ...')
     provider = await startProvider({ directory: join(directory, 'p'), domain: DOMAIN, users: providerUsers() })
     say('Starting the gateway: guard, two workers, key repository ...')
-    gateway = await startGateway({ directory, provider, workers: 2 })
+    const viewerMail = `smtp://${provider.host}:${provider.ports.mx}?ignoreTLS=true`
+    gateway = await startGateway({ directory, provider, workers: 2, viewerMail })
     say('Creating the accounts of alice and bob ...')
     const alice = { user: ALICE, pass: await account(gateway, provider, 'alice') }
     const bob = { user: BOB, pass: await account(gateway, provider, 'bob') }
     say('Alice sends a mail to Bob, who reads it ...\n')
-    const checks = await exchange(gateway, provider, alice, bob, say)
+    const stranger = await writeToStranger(submission(gateway), alice, {
+      address: CAROL,
+      maildir: provider.maildir('carol'),
+      viewer: gateway.viewer,
+    })
+    const checks = [...(await exchange(gateway, provider, alice, bob, say)), ...stranger.checks]
     for (const [what, holds] of checks) say(`${holds ? 'ok  ' : 'FAIL'} ${what}`)
     const failed = checks.filter(([, holds]) => !holds).length
     say(`check: ${checks.length - failed} passed, ${failed} failed`)
     if (checkOnly || failed > 0) return failed === 0 ? 0 : 1
-    say(`\n${settings(gateway, alice.pass, bob.pass)}`)
+    say(`\n${settings(gateway, alice.pass, bob.pass, stranger)}`)
+    const unwatch = watchForLinks(provider.maildir('carol'), gateway.viewer, (link) => {
+      say(`\nA mail for ${CAROL} came, with this link:\n  ${link}`)
+    })
     await Promise.race([stopped, gateway.ended])
+    unwatch()
     say('\nStopping ...')
     return 0
   } catch (error) {
@@ -72,7 +94,7 @@ async function demo(checkOnly: boolean): Promise<number> {
 const providerPassword = (name: string): string => `${name}-at-the-provider`
 
 function providerUsers() {
-  return ['alice', 'bob'].map((name) => ({ name, password: providerPassword(name) }))
+  return ['alice', 'bob', 'carol'].map((name) => ({ name, password: providerPassword(name) }))
 }
 
 async function account(gateway: DemoGateway, provider: Provider, name: string): Promise<string> {
@@ -87,14 +109,13 @@ async function account(gateway: DemoGateway, provider: Provider, name: string): 
   })
   await gateway.setProfile(email, password, {
     imap: server(provider.ports.imap),
-    smtp: { ...server(provider.ports.submission), mode: 'REJECT' },
+    smtp: { ...server(provider.ports.submission), mode: 'XCHG' },
   })
   return password
 }
 
-interface Login {
-  readonly user: string
-  readonly pass: string
+function submission({ ports, ca }: DemoGateway): Endpoint {
+  return { host: '127.0.0.1', port: ports.submissions, secure: true, ca }
 }
 
 async function exchange(
@@ -157,7 +178,12 @@ async function delivered(provider: Provider): Promise<Buffer | null> {
   }
 }
 
-function settings({ ports, api, configFile, logFile, pid }: DemoGateway, alice: string, bob: string): string {
+function settings(
+  { ports, api, viewer, configFile, logFile, pid }: DemoGateway,
+  alice: string,
+  bob: string,
+  { link }: Stranger,
+): string {
   return `The gateway stays up. Type this into any mail client (its certificate is self-signed: accept it):
 
   IMAP server    127.0.0.1   port ${ports.imap} with STARTTLS, or ${ports.imaps} with TLS
@@ -165,6 +191,12 @@ function settings({ ports, api, configFile, logFile, pid }: DemoGateway, alice: 
   account        ${ALICE}   password ${alice}
   account        ${BOB}     password ${bob}
 
+  Alice also wrote to ${CAROL}, who has neither vault nor gateway. Read it as she would, in a browser:
+
+  message        ${link}
+  a vault for it asked for there with ${CAROL}; the link that is then mailed to her is shown here
+
+  viewer         ${viewer}
   key repository ${api}
   configuration  ${configFile}
   log            ${logFile}

@@ -15,13 +15,23 @@ const VESMAIL = fileURLToPath(new URL('../../../bin/vesmail', import.meta.url))
 const START_MS = 30_000
 const STOP_MS = 8000
 /** Where people look for it; another free port where one is taken. */
-const WISHED_PORTS = { imap: 1143, imaps: 1993, submission: 1587, submissions: 1465, repository: 1880, admin: 1881 }
+const WISHED_PORTS = {
+  imap: 1143,
+  imaps: 1993,
+  submission: 1587,
+  submissions: 1465,
+  repository: 1880,
+  admin: 1881,
+  now: 1443,
+}
 
 export type GatewayPorts = Readonly<Record<keyof typeof WISHED_PORTS, number>>
 
 export interface DemoGateway {
   readonly ports: GatewayPorts
   readonly api: string
+  /** Where the viewer is, its last slash included; what answers there only if it was asked for. */
+  readonly viewer: string
   /** PEM of the certificate that clients have to trust. */
   readonly ca: string
   readonly configFile: string
@@ -44,6 +54,8 @@ export interface GatewayOptions {
   readonly configuration?: Readonly<Record<string, unknown>>
   /** Listeners besides the four of mail. */
   readonly daemons?: readonly unknown[]
+  /** The HTTP side with spool and viewer; the value is an SMTP server, as a URL, for the repository's one-time links. */
+  readonly viewerMail?: string
   /** Any free ports instead of the usual ones: for tests. */
   readonly anyPorts?: boolean
 }
@@ -62,6 +74,7 @@ export async function startGateway(options: GatewayOptions): Promise<DemoGateway
     port,
     tls: { persist },
   })
+  const viewer = `https://localhost:${ports.now}/now/`
   const configuration = {
     '*': {
       tls: { cert: files.cert, pkey: files.pkey },
@@ -71,6 +84,7 @@ export async function startGateway(options: GatewayOptions): Promise<DemoGateway
       repository: { listen: `127.0.0.1:${ports.repository}`, data: join(directory, 'repository') },
       admin: { listen: `127.0.0.1:${ports.admin}` },
       state: join(directory, 'state'),
+      ...(options.viewerMail === undefined ? {} : viewerOptions(directory, viewer, options.viewerMail)),
       ...(options.configuration?.['*'] as object | undefined),
     },
     daemons: [
@@ -78,6 +92,7 @@ export async function startGateway(options: GatewayOptions): Promise<DemoGateway
       listen('imap', ports.imaps, true),
       listen('smtp', ports.submission, false),
       listen('smtp', ports.submissions, true),
+      ...(options.viewerMail === undefined ? [] : [listen('now', ports.now, true)]),
       ...(options.daemons ?? []),
     ],
     ...withoutAll(options.configuration),
@@ -122,6 +137,7 @@ export async function startGateway(options: GatewayOptions): Promise<DemoGateway
   return {
     ports,
     api,
+    viewer,
     ca: readFileSync(files.cert, 'utf8'),
     configFile,
     logFile,
@@ -138,6 +154,14 @@ export async function startGateway(options: GatewayOptions): Promise<DemoGateway
     },
     stop,
   }
+}
+
+function viewerOptions(directory: string, viewer: string, smtp: string): object {
+  const settings = join(directory, 'repository.json')
+  const onboardingUrl = `${viewer}#email={email}&token={token}`
+  const mail = { smtp, from: 'vaults@localhost.localdomain', onboardingUrl }
+  writeFileSync(settings, JSON.stringify({ mail, settings: { invite: false } }), { mode: 0o600 })
+  return { now: { dir: join(directory, 'spool'), url: `${viewer}?msgid=` }, 'repository.config': settings }
 }
 
 /** Runs the command line; @returns its stdout. @throws Error with its stderr where it fails */

@@ -66,7 +66,7 @@ export function withFilterOptions(command: Command): Command {
     .option('-v <veskey>', 'the same')
     .option('--VESkey <veskey>', 'the same')
     .option('--unlock <veskey>', 'the same')
-    .option('-T, --token <token>', 'a session token in place of the VESkey (not supported: keys could not be opened)')
+    .option('-T, --token <token>', 'a session token in place of the VESkey: enough to encrypt, it opens nothing')
     .option('-C, --conf <file>', `configuration file; default: ${DEFAULT_CONFIG}, if there`)
     .option('-i, --input <file>', 'read from a file instead of standard input')
     .option('-x, --debug', 'log to standard error')
@@ -74,16 +74,19 @@ export function withFilterOptions(command: Command): Command {
 
 /** Unlocks, lets `filter` make the transform and its answers, and pipes the message through. */
 export async function runFilter(options: FilterOptions, filter: (parts: Filter) => Filtering): Promise<void> {
-  if (options.token !== undefined) throw new UsageError('-T is not supported: a token opens no keys; give -u VESKEY')
-  if (options.account === undefined) throw new UsageError('-a ACCOUNT is needed')
+  const { account, token } = options
+  if (account === undefined) throw new UsageError('-a ACCOUNT is needed')
+  if (token !== undefined && givenVeskey(options) !== undefined) throw new UsageError('either -u or -T, not both')
   const { config, api } = readConfig(options.conf)
-  const veskey = veskeyOf(options, options.account, config)
-  const { vaultUri } = parseAccountName(options.account, config['ves.domain'])
+  const { vaultUri } = parseAccountName(account, config['ves.domain'])
   const log = options.debug === true ? pinoLog(process.stderr, 'debug', {}) : silentLog
   const newKeys = config['ves.newKeys']
   const more = { domain: config['ves.domain'], log, ...(newKeys === null ? {} : { newKeys }) }
   await withClient(clientOf(withCa(options, config), api, more), async (client: VesClient) => {
-    const session = await client.unlock(vaultUri, veskey)
+    const session =
+      token === undefined
+        ? await client.unlock(vaultUri, veskeyOf(options, account, config))
+        : await client.withToken(vaultUri, new Secret(token))
     const { transform, answers, copy: openCopy } = filter({ session, config, log })
     const input = options.input === undefined ? process.stdin : createReadStream(options.input)
     const octets = runTransform(transform, input, { batch: runBatch, ...answers })
@@ -114,8 +117,12 @@ function readConfig(given: string | undefined): { readonly config: Config; reado
   }
 }
 
+function givenVeskey(options: FilterOptions): string | undefined {
+  return options.veskey ?? options.v ?? options.VESkey ?? options.unlock
+}
+
 function veskeyOf(options: FilterOptions, account: string, config: Config): Secret<Buffer> {
-  const given = options.veskey ?? options.v ?? options.VESkey ?? options.unlock
+  const given = givenVeskey(options)
   return given === undefined ? readVeskeyFile(account, config['veskey-dir']) : new Secret(Buffer.from(given))
 }
 

@@ -147,6 +147,30 @@ describe('vesmail', () => {
     assert.equal(await succeeds(['dec', '-a', 'b@cli.org', '-u', b.password, ...api()], MAIL), MAIL)
   })
 
+  test('a session token in place of the VESkey encrypts, also for who has no vault, and opens nothing', async () => {
+    const a = await create('token-a@cli.org')
+    const b = await create('token-b@cli.org')
+    const session = await repository.client().unlock(a.vault, new Secret(Buffer.from(a.password)))
+    const token = (await session.bearer()).expose()
+    const mail = 'From: token-a@cli.org\r\nTo: token-b@cli.org, token-new@cli.org\r\nSubject: s\r\n\r\nHello\r\n'
+    const sealed = await succeeds(['encrypt', '-a', 'token-a@cli.org', '-T', token, ...api()], mail)
+    assert.ok(!sealed.includes('Hello'))
+    for (const { email, password } of [a, b]) {
+      assert.equal(await succeeds(['dec', '-a', email, '-u', password, ...api()], sealed), mail)
+    }
+    // Again: the temp key of before is used, though its VESkey is out of reach.
+    const again = await succeeds(['encrypt', '-a', 'token-a@cli.org', `--token=${token}`, ...api()], mail)
+    const late = await create('token-new@cli.org')
+    await succeeds(['dec', '-a', a.email, '-u', a.password, ...api()], again)
+    for (const one of [sealed, again]) {
+      assert.equal(await succeeds(['dec', '-a', late.email, '-u', late.password, ...api()], one), mail)
+    }
+    assert.match(await fails(64, ['dec', '-a', a.email, '-T', token, ...api()], sealed), /opens no keys/)
+    assert.match(await fails(64, ['enc', '-a', a.email, '-T', token, '-u', a.password, ...api()], mail), /not both/)
+    assert.match(await fails(66, ['enc', '-a', b.email, '-T', token, ...api()], mail), /another user/)
+    assert.match(await fails(66, ['enc', '-a', a.email, '-T', `${token.slice(0, -4)}AAAA`, ...api()], mail), /XVES-3.6/)
+  })
+
   test('nothing leaves where a recipient cannot be looked up', async () => {
     const a = await create('lookup@cli.org')
     const ran = await run(['enc', '-a', 'lookup@cli.org', '-u', a.password, '--api', 'http://127.0.0.1:9/v1/'], MAIL)

@@ -53,6 +53,7 @@ export async function makeTempKey(
 
 /** The VESkey of an own temp key, opened with the session's vault; null where that cannot. */
 export async function tempVeskey(session: VaultSession, keyId: number): Promise<Secret<Buffer> | null> {
+  if (!session.canOpen) return null
   const path = `vaultKeys/${keyId}?fields=vaultItems(id,type,vaultEntries(vaultKey(id),encData))`
   const found = await orNull(session.request({ path }))
   if (found === null) return null

@@ -46,7 +46,8 @@ export interface VaultSessionStart {
   readonly user: { readonly id: number; readonly email: string }
   readonly vaultUri: string
   readonly keyId: number
-  readonly privateKey: VaultKey
+  /** A public key where there is no more: the session has a token that came from elsewhere, and opens nothing. */
+  readonly key: VaultKey
   readonly token: Secret<string>
   readonly messageKeyCacheEntries: number
 }
@@ -64,7 +65,9 @@ export class VaultSession implements VesSession {
   readonly vaultUri: string
   readonly keyId: number
   readonly #nowMs: () => number
-  readonly #privateKey: RestingKey
+  /** The private key opens what is sealed to the vault; with a token alone one can only seal and share. */
+  readonly canOpen: boolean
+  readonly #key: RestingKey
   readonly #token: SessionToken
   #attnAfterMs = 0
   readonly #exchange: KeyExchange
@@ -78,7 +81,8 @@ export class VaultSession implements VesSession {
     this.user = start.user
     this.vaultUri = start.vaultUri
     this.keyId = start.keyId
-    this.#privateKey = new RestingKey(start.privateKey)
+    this.canOpen = start.key.key.type === 'private'
+    this.#key = new RestingKey(start.key)
     this.#nowMs = start.nowMs
     const { client, keyId } = start
     this.#token = new SessionToken(client, keyId, () => this.privateKey, start.token, start.nowMs)
@@ -89,15 +93,17 @@ export class VaultSession implements VesSession {
     this.#tempKeys = new BoundedCache({ ...cache, maxEntries: 1000 })
   }
 
-  /** Not to be kept: it is large, and loaded when it is needed. */
+  /** Not to be kept: it is large, and loaded when it is needed. @throws GatewayError VES_DENIED with a token alone */
   get privateKey(): VaultKey {
-    return this.#privateKey.get()
+    if (!this.canOpen) throw new GatewayError('VES_DENIED', { text: 'a session token opens no keys: give the VESkey' })
+    return this.#key.get()
   }
 
   /** The session's own vault as a recipient: the first entry of whatever it makes. */
   get own(): VaultRef {
-    const { privateKey, keyId, vaultUri } = this
-    return { keyId, uri: vaultUri, algo: privateKey.algo, key: publicOf(privateKey), temp: false }
+    const { keyId, vaultUri } = this
+    const key = this.#key.get()
+    return { keyId, uri: vaultUri, algo: key.algo, key: this.canOpen ? publicOf(key) : key, temp: false }
   }
 
   /** The user's address, from the repository; pending matters come along. */
@@ -264,7 +270,8 @@ export class VaultSession implements VesSession {
    * takes it. Asks along for pending matters from time to time.
    */
   async request(request: Omit<ApiRequest, 'bearer'>, withAttn = true): Promise<ApiAnswer> {
-    const due = withAttn && this.#nowMs() >= this.#attnAfterMs
+    // Pending matters are for who can open keys; whoever asks is told of them once.
+    const due = withAttn && this.canOpen && this.#nowMs() >= this.#attnAfterMs
     if (due) this.#attnAfterMs = this.#nowMs() + ATTN_EVERY_MS
     const asked = due ? { ...request, path: `${request.path}${request.path.includes('?') ? '&' : '?'}attn=*` } : request
     const bearer = await this.#token.get()
@@ -274,7 +281,7 @@ export class VaultSession implements VesSession {
     } catch (error) {
       // Errors bring nothing along: the next request asks again.
       if (due) this.#attnAfterMs = 0
-      if (!isExpired(error)) throw error
+      if (!isExpired(error) || !this.canOpen) throw error
       // 401: the repository has not even looked at what we want, so asking again is safe.
       answer = await this.client.api.request({ ...asked, bearer: await this.#token.get(bearer) })
     }

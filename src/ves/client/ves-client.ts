@@ -221,8 +221,37 @@ export class VesClient {
     }
   }
 
+  /**
+   * A session whose token came from elsewhere: it seals and shares, and opens nothing.
+   * @throws GatewayError VES_NOT_FOUND, VES_DENIED for a token that is no longer good, VES_INCORRECT for another user's
+   */
+  async withToken(vaultUri: string, token: Secret<string>): Promise<VaultSession> {
+    const uri = parseVesUri(vaultUri, this.domain)
+    const vaultKey = await this.#fetchVault(uri, 'id,type,algo,publicKey,user(id)')
+    if (vaultKey === null) throw new GatewayError('VES_NOT_FOUND', { text: `vault ${vaultUri}` })
+    const { key } = await this.recipients.readKey(vaultKey, printVesUri(uri))
+    const session = this.#session(uri, vaultKey, key, token)
+    await session.learnEmail()
+    return session
+  }
+
   async close(): Promise<void> {
     await this.api.close()
+  }
+
+  #session(uri: VesUri, vaultKey: JsonObject, key: VaultKey, token: Secret<string>): VaultSession {
+    const user = objectAt(vaultKey, 'user')
+    return new VaultSession({
+      client: this,
+      log: this.#log,
+      nowMs: this.#nowMs,
+      user: { id: idAt(user), email: optionalText(user, 'email') ?? addressIn(uri, this.domain) },
+      vaultUri: printVesUri(uri),
+      keyId: idAt(vaultKey),
+      key,
+      token,
+      messageKeyCacheEntries: this.options.messageKeyCacheEntries ?? 1000,
+    })
   }
 
   async #unlock(uri: VesUri | null, veskey: Secret<Buffer>): Promise<VaultSession> {
@@ -240,18 +269,7 @@ export class VesClient {
     // The key is right, and still there is no session to be had: a locked account.
     if (token === undefined)
       throw new GatewayError('ACCESS_DENIED', { reason: 'no session token', keyId: idAt(vaultKey) })
-    const user = objectAt(vaultKey, 'user')
-    const session = new VaultSession({
-      client: this,
-      log: this.#log,
-      nowMs: this.#nowMs,
-      user: { id: idAt(user), email: optionalText(user, 'email') ?? addressIn(uri, this.domain) },
-      vaultUri: printVesUri(uri),
-      keyId: idAt(vaultKey),
-      privateKey: unlocked.key,
-      token: readToken(token),
-      messageKeyCacheEntries: this.options.messageKeyCacheEntries ?? 1000,
-    })
+    const session = this.#session(uri, vaultKey, unlocked.key, readToken(token))
     // Without a session a user's address is nobody's business.
     if (session.user.email === '') await session.learnEmail()
     return session
@@ -272,19 +290,19 @@ export class VesClient {
     }
   }
 
-  async #fetchVault(uri: VesUri): Promise<JsonObject | null> {
+  async #fetchVault(uri: VesUri, fields = VAULT_FIELDS): Promise<JsonObject | null> {
     try {
       if (uri.kind === 'primary') {
-        const path = `users?fields=id,email,currentVaultKey(${VAULT_FIELDS})`
+        const path = `users?fields=id,email,currentVaultKey(${fields})`
         const { result } = await this.api.request({ path, body: { email: uri.user, $op: 'fetch' } })
         return { user: { id: idAt(result), email: uri.user }, ...objectAt(result, 'currentVaultKey') }
       }
       if (uri.kind === 'vault-id') {
-        return (await this.api.request({ path: `vaultKeys/${uri.id}?fields=${VAULT_FIELDS}` })).result
+        return (await this.api.request({ path: `vaultKeys/${uri.id}?fields=${fields}` })).result
       }
       if (uri.kind !== 'vault') return null
       const externals = [{ domain: uri.domain, externalId: uri.externalId }]
-      const path = `vaultKeys?fields=${VAULT_FIELDS}`
+      const path = `vaultKeys?fields=${fields}`
       return (await this.api.request({ path, body: { externals, $op: 'fetch' } })).result
     } catch (error) {
       if (error instanceof GatewayError && error.code === 'VES_NOT_FOUND') return null

@@ -50,20 +50,28 @@ export class MessageKeys {
   ): Promise<CreatedMessageKey> {
     const uri = this.#uriOf(messageId)
     try {
+      return await this.#createOrJoin(uri, recipients, options)
+    } catch (error) {
+      if (!(error instanceof GatewayError) || error.code !== 'VES_NOT_FOUND') throw error
+      // A key that we kept was replaced meanwhile: look again, once.
+      return this.#createOrJoin(uri, await this.#lookAgain(recipients), options)
+    }
+  }
+
+  async #createOrJoin(
+    uri: VesUri & { kind: 'item' },
+    recipients: readonly Recipient[],
+    options: CreateMessageKeyOptions,
+  ): Promise<CreatedMessageKey> {
+    try {
       return await this.#create(uri, recipients, options)
     } catch (error) {
-      if (!(error instanceof GatewayError)) throw error
-      if (error.code === 'VES_DENIED') {
-        const joined = await this.#joinWinner(uri, recipients, options, error)
-        if (joined !== null) return joined
-        // No such item: it may be a temp key that exists by now. Without one it was denied for good.
-        if (!recipients.some((recipient) => 'planned' in recipient)) throw error
-      } else if (error.code !== 'VES_NOT_FOUND') {
-        throw error
-      }
-      // A key that we kept was replaced meanwhile, or a temp key made by another process: look again, once.
-      const fresh = await this.#lookAgain(recipients)
-      return this.#create(uri, fresh, options)
+      if (!(error instanceof GatewayError) || error.code !== 'VES_DENIED') throw error
+      const joined = await this.#joinWinner(uri, recipients, options, error)
+      if (joined !== null) return joined
+      // No such item: it may be a temp key that another process made by now. Without one it was denied for good.
+      if (!recipients.some((recipient) => 'planned' in recipient)) throw error
+      return this.#create(uri, await this.#lookAgain(recipients), options)
     }
   }
 

@@ -44,6 +44,7 @@ describe('rotation', () => {
   test('of the app vault: old mail stays readable, new mail comes to the new key, the old password is over', async () => {
     const { email, password, session, sender, readAll, before: keys } = await accountWithMail('rot@x.org', 7)
     const fresh = new Secret(makeVeskey())
+    const stale = (await sender.recipientVault(email))!
     let ready = 0
     const done = await rotateKey(session, options(fresh, { beforeCommit: () => ready++ }))
     assert.equal(ready, 1)
@@ -57,6 +58,11 @@ describe('rotation', () => {
     // The sender still has the old key in its cache.
     const made = await sender.createMessageKey('later@x.org', [(await sender.recipientVault(email))!])
     assert.deepEqual(await after.messageKey('later@x.org'), made.key)
+    // Also where the item is there already, made by a process that knew of nobody else.
+    const first = await sender.createMessageKey('joined@x.org', [])
+    const joined = await sender.createMessageKey('joined@x.org', [stale])
+    assert.deepEqual([joined.itemId, joined.keyIds.includes(after.keyId)], [first.itemId, true])
+    assert.deepEqual(await after.messageKey('joined@x.org'), first.key)
   })
 
   test('killed after any request: run again, it ends; until then the old password reads everything', async () => {

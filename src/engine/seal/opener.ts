@@ -15,7 +15,7 @@ import { type MimeEvent, MimeReader } from '../mime/reader.ts'
 import type { Transform, TransformAction } from '../transform.ts'
 import type { BodyEncoding } from './batch.ts'
 import { keyAndIv } from './ciphers.ts'
-import type { Exactness, SealedSizes } from './exactness.ts'
+import { type Exactness, MAX_LISTED_PARTS, type SealedSizes } from './exactness.ts'
 import { childEncapsulation, type Encapsulation, sealedMessageId, takesBanners } from './format.ts'
 import type { MessageKey } from './message-key.ts'
 import { type OpenedBlock, type OpeningKey, openHeaders } from './open-headers.ts'
@@ -49,6 +49,8 @@ export interface OpenFacts {
   readonly padded: boolean
   /** What was read so far; whole when it is done. */
   readonly sizes: SealedSizes
+  /** When it is done: sealed parts that were taken out of the message on its way, as far as its sender says what is in it. */
+  readonly missingParts: number
 }
 
 interface Frame {
@@ -88,6 +90,9 @@ export class Opener implements Transform {
   #waitingOctets = 0
   /** Leaves whose output is not complete. */
   readonly #bodies = new Set<OpenLeaf>()
+  /** Opened octets of the sealed leaves, in order, as far as the sender lists them. */
+  readonly #sealedLeaves: LedgerEntry[] = []
+  #missingParts = 0
   /** What the current leaf's octets are to become. */
   #leaf: {
     readonly open: OpenLeaf | null
@@ -116,6 +121,7 @@ export class Opener implements Transform {
       declaredSizes: this.#declared,
       padded: this.#padded,
       sizes: this.#ledger.sizes(),
+      missingParts: this.#missingParts,
     }
   }
 
@@ -154,10 +160,30 @@ export class Opener implements Transform {
     if (this.#phase === 'run') this.#run()
     for (const bytes of this.#output.take()) this.#give(bytes)
     if (this.#phase === 'finishing' && this.#bodies.size === 0) {
+      this.#checkOrder()
       this.#phase = 'done'
       this.#asking.push({ do: 'done' })
     }
     return this.#asking.takeActions()
+  }
+
+  /**
+   * Each leaf is authentic, but all have the same key: that they are the message's leaves in the message's order, its
+   * root says. One that is not there may have been taken out by a filter, and what is left is to be read.
+   * @throws GatewayError SEAL_BROKEN where one stands twice, or in another's place
+   */
+  #checkOrder(): void {
+    const listed = this.#declared?.parts ?? null
+    if (listed === null || this.#options.outline !== undefined) return
+    // One without sealed octets is no part, but a place where none is.
+    const expected = listed.filter(({ kind, sealedOctets }) => kind === 'leaf' && sealedOctets !== 0)
+    let at = 0
+    for (const { octets } of this.#sealedLeaves) {
+      while (at < expected.length && (expected[at]!.octets ?? octets) !== octets) at++
+      if (at === expected.length) throw new GatewayError('SEAL_BROKEN', { what: 'parts repeated or exchanged' })
+      at++
+    }
+    this.#missingParts = expected.length - this.#sealedLeaves.length
   }
 
   #give(bytes: Buffer): void {
@@ -305,6 +331,7 @@ export class Opener implements Transform {
         done: () => this.#bodies.delete(open),
       })
       this.#bodies.add(open)
+      if (this.#sealedLeaves.length <= MAX_LISTED_PARTS) this.#sealedLeaves.push(open.entry)
       this.#leaf = { open, drop: false, entry: open.entry, bare: exact.bareDelimiter }
     } else if (type?.type.startsWith('multipart/') && type.boundary !== null) {
       if (deep) throw new GatewayError('SEAL_BROKEN', { what: 'nesting', depth: this.#reader.depth })

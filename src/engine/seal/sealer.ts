@@ -81,14 +81,19 @@ export class Sealer implements Transform {
     return this.#root === null || !this.#isLong
   }
 
+  get #maxbufOctets(): number {
+    return this.#options.settings.maxbufOctets
+  }
+
   /** More than is gathered. */
   get #isLong(): boolean {
-    return this.#pushedOctets > this.#options.settings.maxbufOctets
+    return this.#pushedOctets > this.#maxbufOctets
   }
 
   push(bytes: Buffer): TransformAction[] {
+    // As far as a message is gathered, wherever it is cut.
+    this.#bareLineFeeds.push(bytes.subarray(0, Math.max(0, this.#maxbufOctets - this.#pushedOctets)))
     this.#pushedOctets += bytes.length
-    if (!this.#isLong) this.#bareLineFeeds.push(bytes)
     this.#reader.push(bytes)
     return this.#step()
   }
@@ -133,9 +138,9 @@ export class Sealer implements Transform {
     })
   }
 
-  /** Of a gathered message exact; of a long one by its root header alone, since what else is there depends on the cuts. */
+  /** Of a gathered message exact; of a long one by its beginning. */
   #hasBareLineFeeds(block: HeaderBlock): boolean {
-    if (!this.#isLong) return this.#bareLineFeeds.found
+    if (this.#bareLineFeeds.found || !this.#isLong) return this.#bareLineFeeds.found
     const header = new BareLineFeeds()
     header.push(block.bytes)
     return header.found

@@ -8,7 +8,7 @@ import { Opener } from '../../../src/engine/seal/opener.ts'
 import type { SealerOptions } from '../../../src/engine/seal/sealer.ts'
 import type { TransformAsk } from '../../../src/engine/transform.ts'
 import { type Part, readPart } from './plain-reader.ts'
-import { KEY, sealAnswer, sealerFor, through, whole } from './through.ts'
+import { KEY, piecesOf, seal, sealAnswer, sealerFor, through, whole } from './through.ts'
 import { VECTOR_MESSAGES } from './vectors.ts'
 
 interface Known {
@@ -104,6 +104,13 @@ test('bare LFs are served as CRLF: the sizes are not declared, but for cutting o
   const long = Buffer.from(`Subject: x\n\n${LONG_BODY}`)
   const settings = { ...SETTINGS, maxbufOctets: 1000 }
   assert.equal(known(long, { settings, totalOctets: long.length }).declared, null)
+  // Of a long message, those in what is gathered of it, however it is cut; what comes later cannot be known.
+  const body = Buffer.from(`Subject: x\r\n\r\n${'x'.repeat(900)}\n${LONG_BODY}`)
+  assert.equal(known(body, { settings, totalOctets: body.length }).declared, null)
+  const late = Buffer.from(`Subject: x\r\n\r\n${'x'.repeat(1100)}\n${LONG_BODY}`)
+  const how = { options: { settings, totalOctets: late.length } }
+  assert.deepEqual(seal(late, { ...how, chunks: piecesOf(7) }), seal(late, how))
+  assert.notEqual(known(late, { settings, totalOctets: late.length }).declared, null)
 })
 
 const LONG_BODY = 'x'.repeat(70).concat('\r\n').repeat(100)

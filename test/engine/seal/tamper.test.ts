@@ -6,7 +6,7 @@ import { runBatch } from '../../../src/engine/seal/batch.ts'
 import { Opener } from '../../../src/engine/seal/opener.ts'
 import type { TransformAction } from '../../../src/engine/transform.ts'
 import { diceOf, mutate } from './generate.ts'
-import { KEY, open, piecesOf, seal } from './through.ts'
+import { KEY, open, piecesOf, seal, through, whole } from './through.ts'
 import { VECTOR_MESSAGES } from './vectors.ts'
 
 const isBroken = (error: unknown) => error instanceof GatewayError && error.code === 'SEAL_BROKEN'
@@ -76,6 +76,56 @@ test('an altered, or exchanged, encrypted header', () => {
 test('another key', () => {
   const key = { ...KEY, keyString: Buffer.from(KEY.keyString).reverse() }
   assert.throws(() => open(SEALED, key), isBroken)
+})
+
+/** A multipart of three, its parts sealed; each part with the delimiter in front of it. */
+function partsOf(maxbufOctets = 1 << 20): { readonly head: string; readonly parts: string[]; readonly tail: string } {
+  const leaf = (text: string) => `--b\r\nContent-Type: text/plain\r\n\r\n${text}\r\n`
+  const message = `Content-Type: multipart/mixed; boundary=b\r\n\r\n${leaf('one')}${leaf('second')}${leaf('the third')}--b--\r\n`
+  const settings = { banners: [], maxbufOctets }
+  const sealed = seal(Buffer.from(message), { options: { settings } }).toString('latin1')
+  const [head = '', ...rest] = sealed.split(/(?=^--b)/m)
+  return { head, parts: rest.slice(0, -1), tail: rest.at(-1)! }
+}
+
+const openParts = (head: string, parts: readonly string[], tail: string) => {
+  const opener = new Opener({ maxbufOctets: 1 << 20 })
+  const opened = through(opener, whole(Buffer.from(head + parts.join('') + tail, 'latin1')), { key: KEY })
+  return { text: opened.toString('latin1'), missing: opener.facts.missingParts }
+}
+
+test('whole parts repeated, exchanged, or put in from elsewhere', () => {
+  const { head, parts, tail } = partsOf()
+  const [one, two, three] = parts as [string, string, string]
+  assert.equal(openParts(head, parts, tail).missing, 0)
+  for (const order of [
+    [two, one, three],
+    [one, three, two],
+    [one, one, two, three],
+    [one, two, three, one],
+    [...parts, ...parts],
+  ]) {
+    assert.throws(() => openParts(head, order, tail), isBroken)
+  }
+  const bodyOf = (part: string) => part.slice(part.indexOf('\r\n\r\n'))
+  const exchanged = [two.replace(bodyOf(two), () => bodyOf(three)), three.replace(bodyOf(three), () => bodyOf(two))]
+  assert.throws(() => openParts(head, [one, ...exchanged], tail), isBroken)
+})
+
+test('whole parts taken out: what is left can be read, and it is known how many are missing', () => {
+  const { head, parts, tail } = partsOf()
+  const { text, missing } = openParts(head, [parts[0]!, parts[2]!], tail)
+  assert.equal(missing, 1)
+  assert.match(text, /one\r\n--b[\s\S]*the third/)
+  assert.equal(openParts(head, parts.slice(0, 1), '').missing, 2)
+  // One that somebody put in, in plain, changes nothing of that.
+  const footer = '--b\r\nContent-Type: text/plain\r\n\r\nof the list\r\n'
+  assert.equal(openParts(head, [...parts, footer], tail).missing, 0)
+})
+
+test('of a long message the order of its parts is not known', () => {
+  const { head, parts, tail } = partsOf(100)
+  assert.equal(openParts(head, parts.slice(1), tail).missing, 0)
 })
 
 test('what leaves before the error is the beginning of the message, whole chunks of it', () => {

@@ -37,6 +37,8 @@ export interface Transform {
   push(bytes: Buffer): TransformAction[]
   /** End of the message. */
   end(): TransformAction[]
+  /** Goes on with what was pushed, instead of waiting until there is enough of it to pay. */
+  hasten?(): TransformAction[]
   /** Brings the answer of question `id`. A refusal is not brought: the holder drops the transform. */
   answer(id: number, answer: unknown): TransformAction[]
   /** False while enough waits inside (a key, a batch): the holder stops pushing, so that memory stays bounded. */

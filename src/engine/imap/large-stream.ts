@@ -1,17 +1,19 @@
 /**
  * A FETCH answer that is not held in memory: its pieces are sent as they are opened, from passes over the sealed message
- * or over single leaves of it, and from ranges of leaves. All sizes were known before its first octet; an octet more or
+ * or over single leaves of it, from ranges of leaves, and from readers that go on where the last range ended. All sizes were known before its first octet; an octet more or
  * less than announced ends the session, since nothing else would be true.
  */
 import { GatewayError } from '../../base/errors.ts'
 import { LeafOpener } from '../seal/leaf-opener.ts'
 import { type LeafRange, leafRange } from '../seal/leaf-range.ts'
+import type { Transform } from '../transform.ts'
 import { stringAt } from './cursor.ts'
 import { OpenRun } from './open-run.ts'
-import type { Outline, OutlineLeaf } from './outline.ts'
+import { leavesOf, type Outline, type OutlineLeaf } from './outline.ts'
 import { PlainLeaf } from './plain-leaf.ts'
+import { RangeReader, type RangeSource } from './range-reader.ts'
 import type { FetchAnswer } from './response.ts'
-import { maskNuls } from './view/message-view.ts'
+import { type MessageView, maskNuls } from './view/message-view.ts'
 import type { AnswerPiece } from './view-answer.ts'
 import type { LiteralSink, WorkHost } from './work.ts'
 
@@ -20,6 +22,9 @@ export interface LargeStreamOptions {
   readonly pieces: readonly AnswerPiece[]
   /** `UID FETCH 7` or `FETCH 3`. */
   readonly fetch: string
+  /** Null: not known, and nothing is kept for the next range. */
+  readonly uid: number | null
+  readonly view: MessageView
   /** For pieces of leaves. */
   readonly outline: Outline | null
   readonly hasNuls: boolean
@@ -33,10 +38,20 @@ interface Pass {
   run: OpenRun | null
   /** Literal octets for a range of a leaf. */
   readonly range: { readonly leafRange: LeafRange; readonly chunks: Buffer[] } | null
-  readonly source: number | 'message'
+  readonly source: RangeSource
   over: boolean
   tagged: boolean
 }
+
+/** A piece of the sealed stream on its way to a reader. */
+interface ReaderPiece {
+  readonly tag: string
+  readonly octets: number
+  got: number
+  over: boolean
+}
+
+type SourcePiece = Exclude<AnswerPiece, { bytes: Buffer }>
 
 /** Ranges up to this are fetched as such; more is a pass over the leaf. */
 const MAX_RANGE_OCTETS = 1024 * 1024
@@ -45,6 +60,8 @@ export class LargeStream {
   readonly #options: LargeStreamOptions
   readonly #pieces: AnswerPiece[]
   #pass: Pass | null = null
+  #reader: RangeReader | null = null
+  #readerPiece: ReaderPiece | null = null
   /** Octets of the first piece already sent. */
   #sent = 0
 
@@ -55,7 +72,7 @@ export class LargeStream {
 
   get wants(): boolean {
     const pass = this.#pass
-    if (pass === null) return true
+    if (pass === null) return this.#reader?.wants !== false
     // Behind the octets of a pass stands its tagged line: not to be read before all of it is opened.
     return pass.run?.wants !== false
   }
@@ -66,16 +83,21 @@ export class LargeStream {
 
   dispose(): void {
     this.#pass?.run?.drop()
+    this.#leaveReader()
     this.#pieces.length = 0
   }
 
   /** Of the command whose literal is waited for; null: none. */
   get awaits(): string | null {
     const pass = this.#pass
+    const piece = this.#readerPiece
+    if (piece !== null) return piece.over || piece.got > 0 ? null : piece.tag
     return pass === null || pass.over || pass.run !== null ? null : pass.tag
   }
 
   literalSink(): LiteralSink | null {
+    const piece = this.#readerPiece
+    if (piece !== null) return piece.over ? null : (bytes, last) => this.#takeForReader(piece, bytes, last)
     const pass = this.#pass
     if (pass === null || pass.over) return null
     return (bytes, last) => this.#take(pass, bytes, last)
@@ -84,14 +106,27 @@ export class LargeStream {
   /** True: ours. A short body may come as a quoted string. */
   fetch(answer: FetchAnswer, bytes: Buffer): boolean {
     const pass = this.#pass
-    if (pass === null) return false
+    const piece = this.#readerPiece
+    if (pass === null && piece === null) return false
     const body = answer.items.find((item) => item.name === 'BODY[')
     if (body === undefined) return false
-    if (!pass.over && pass.position === 0 && pass.run === null) this.#take(pass, stringAt(bytes, body.value[0]), true)
+    if (piece !== null) {
+      if (!piece.over && piece.got === 0) {
+        this.#takeForReader(piece, Buffer.from(stringAt(bytes, body.value[0])), true)
+      }
+    } else if (pass !== null && !pass.over && pass.position === 0 && pass.run === null)
+      this.#take(pass, stringAt(bytes, body.value[0]), true)
     return true
   }
 
   tagged(tag: string): void {
+    const piece = this.#readerPiece
+    if (piece?.tag === tag) {
+      this.#readerPiece = null
+      if (piece.over) this.#advance()
+      else this.#fail(new GatewayError('UPSTREAM_UNEXPECTED', { reason: 'message gone while it is read' }))
+      return
+    }
     const pass = this.#pass
     if (pass === null || tag !== pass.tag) return
     pass.tagged = true
@@ -114,14 +149,24 @@ export class LargeStream {
     if (piece === undefined) {
       host.streamed(true)
       this.#options.done()
-    } else if (this.#pass === null && !('bytes' in piece)) this.#begin(piece)
+    } else if (this.#pass === null && this.#reader === null && !('bytes' in piece)) this.#begin(piece)
   }
 
-  #begin(piece: Exclude<AnswerPiece, { bytes: Buffer }>): void {
+  #begin(piece: SourcePiece): void {
     const { host, fetch } = this.#options
-    const tag = host.nextTag()
     const leaf = 'leaf' in piece ? this.#leaf(piece.leaf) : null
     const range = leaf === null ? null : this.#rangeOf(leaf, piece)
+    const reader = range === null ? this.#readerFor(piece) : null
+    if (reader !== null) {
+      this.#reader = reader
+      reader.seek(piece.start)
+      reader.onProgress = () => this.#advance()
+      this.#advance()
+      return
+    }
+    // A pass needs the memory.
+    if (range === null) host.opened.readers.clear()
+    const tag = host.nextTag()
     this.#pass = {
       tag,
       position: 0,
@@ -134,6 +179,68 @@ export class LargeStream {
     const section = leaf === null ? '' : leaf.part.section
     const partial = range === null ? '' : `<${range.sealedStart}.${range.sealedEnd - range.sealedStart}>`
     host.toUpstream(`${tag} ${fetch} (UID BODY.PEEK[${section}]${partial})\r\n`)
+  }
+
+  /** Null: the client reads all of it, or to its end: then it comes in one go. */
+  #readerFor(piece: SourcePiece): RangeReader | null {
+    const { uid, view, host } = this.#options
+    if (uid === null) return null
+    const { readers } = host.opened
+    const source = 'leaf' in piece ? piece.leaf : 'message'
+    const octets = source === 'message' ? view.size.octets : (leavesOf(view.root)[source]?.body.octets ?? 0)
+    const found = piece.start === 0 && piece.end >= octets ? null : readers.find(uid, source, piece.start)
+    if (found !== null || piece.end >= octets) return found
+    const reader = new RangeReader(uid, source, this.#transform(source), host.out)
+    readers.add(reader)
+    return reader
+  }
+
+  /** Sends what the reader has, and fetches for it what it lacks. */
+  #advance(): void {
+    const { host, fetch } = this.#options
+    const reader = this.#reader
+    const [piece] = this.#pieces
+    if (reader === null || piece === undefined || 'bytes' in piece) return
+    if (reader.failure !== null) {
+      this.#fail(reader.failure)
+      return
+    }
+    for (const bytes of reader.slices(piece.start + this.#sent, piece.end)) {
+      host.stream(this.#masked(bytes))
+      this.#sent += bytes.length
+    }
+    // What is on its way belongs to this command, though it be read ahead.
+    if (this.#readerPiece !== null) return
+    if (piece.start + this.#sent === piece.end) {
+      this.#leaveReader()
+      this.#pieces.shift()
+      this.#sent = 0
+      this.#go()
+      return
+    }
+    if (reader.complete) this.#fail(new GatewayError('SEAL_BROKEN', { what: 'shorter than announced' }))
+    if (reader.complete || reader.busy) return
+    const tag = host.nextTag()
+    const octets = reader.nextPiece(piece.end)
+    this.#readerPiece = { tag, octets, got: 0, over: false }
+    const section = 'leaf' in piece ? this.#leaf(piece.leaf).part.section : ''
+    host.toUpstream(`${tag} ${fetch} (UID BODY.PEEK[${section}]<${reader.sealedAt}.${octets}>)\r\n`)
+  }
+
+  #takeForReader(piece: ReaderPiece, bytes: Buffer, last: boolean): void {
+    const reader = this.#reader
+    if (reader === null) return
+    piece.got += bytes.length
+    if (bytes.length > 0) reader.push(bytes)
+    if (!last) return
+    piece.over = true
+    reader.endPiece(piece.got < piece.octets)
+  }
+
+  /** It stays for the next range. */
+  #leaveReader(): void {
+    if (this.#reader !== null) this.#reader.onProgress = () => {}
+    this.#reader = null
   }
 
   #leaf(number: number): OutlineLeaf {
@@ -176,11 +283,7 @@ export class LargeStream {
   }
 
   #run(pass: Pass): OpenRun {
-    const { host } = this.#options
-    const sealed = typeof pass.source === 'number' ? this.#leaf(pass.source).sealed : null
-    const transform =
-      typeof pass.source === 'number' ? (sealed === null ? null : new LeafOpener(sealed)) : host.transforms.opener()
-    return new OpenRun(transform ?? new PlainLeaf(), host.out, {
+    return new OpenRun(this.#transform(pass.source), this.#options.host.out, {
       write: (bytes) => this.#opened(pass, bytes),
       done: () => {
         pass.over = true
@@ -188,6 +291,12 @@ export class LargeStream {
       },
       fail: (error) => this.#fail(error),
     })
+  }
+
+  #transform(source: RangeSource): Transform {
+    if (source === 'message') return this.#options.host.transforms.opener()
+    const { sealed } = this.#leaf(source)
+    return sealed === null ? new PlainLeaf() : new LeafOpener(sealed)
   }
 
   /** Opened octets: those that a piece wants go out, in the order of the pieces. */
@@ -237,6 +346,7 @@ export class LargeStream {
     const code = error instanceof GatewayError ? error.code : 'INTERNAL'
     host.out.log('error', 'answer cut short', { code })
     this.dispose()
+    host.opened.readers.clear()
     host.streamed(false)
   }
 }

@@ -12,6 +12,8 @@ export interface OpenSink {
   write(bytes: Buffer): void
   done(): void
   fail(error: GatewayError): void
+  /** All that a push or an answer gave was written. */
+  settled?(): void
 }
 
 export class OpenRun {
@@ -20,6 +22,7 @@ export class OpenRun {
   readonly #sink: OpenSink
   readonly #served = new ServedOctets()
   #over = false
+  #pending = 0
 
   constructor(transform: Transform, out: Asking, sink: OpenSink) {
     this.#transform = transform
@@ -29,6 +32,16 @@ export class OpenRun {
 
   get wants(): boolean {
     return this.#over || this.#transform.wants
+  }
+
+  /** Questions are open: more will be written without more being pushed. */
+  get busy(): boolean {
+    return this.#pending > 0
+  }
+
+  /** What was pushed is wanted now, though it were little. */
+  hasten(): void {
+    this.#run(() => this.#transform.hasten?.() ?? [])
   }
 
   /** The buffer is given away. */
@@ -49,6 +62,7 @@ export class OpenRun {
     if (this.#over) return
     try {
       for (const action of step()) if (!this.#over) this.#perform(action)
+      this.#sink.settled?.()
     } catch (error) {
       if (this.#over) throw error
       this.#fail(asGatewayError(error))
@@ -61,8 +75,15 @@ export class OpenRun {
         for (const bytes of this.#served.push(action.bytes)) this.#sink.write(bytes)
         break
       case 'ask': {
-        const answered = (answer: unknown): void => this.#run(() => this.#transform.answer(action.id, answer))
-        const refused = (error: GatewayError): void => this.#fail(error)
+        this.#pending++
+        const answered = (answer: unknown): void => {
+          this.#pending--
+          this.#run(() => this.#transform.answer(action.id, answer))
+        }
+        const refused = (error: GatewayError): void => {
+          this.#pending--
+          this.#fail(error)
+        }
         if (action.kind === 'open-key') this.#out.ask('open-key', action.ask, answered, refused)
         else if (action.kind === 'batch') this.#out.ask('batch', action.ask, answered, refused)
         else throw new GatewayError('INTERNAL', { question: action.kind })

@@ -7,6 +7,7 @@ import type { GatewayError } from '../../base/errors.ts'
 import type { Asking } from '../asking.ts'
 import type { Transform } from '../transform.ts'
 import { OpenRun } from './open-run.ts'
+import { RangeReaders } from './range-reader.ts'
 import type { MessageView } from './view/message-view.ts'
 import { StructureScanner } from './view/scanner.ts'
 
@@ -40,6 +41,8 @@ export function openWhole(
 
 /** Messages opened lately, by UID of the selected mailbox. */
 export class OpenedCache {
+  /** Of those too large to be held. */
+  readonly readers = new RangeReaders()
   readonly #limitOctets: number
   readonly #messages = new Map<number, Opened>()
   #octets = 0
@@ -69,6 +72,7 @@ export class OpenedCache {
   }
 
   clear(): void {
+    this.readers.clear()
     this.#messages.clear()
     this.#octets = 0
   }

@@ -351,8 +351,9 @@ export class SealedAnswer {
     const opened = this.#opened
     const failure = opened instanceof GatewayError ? opened : null
     const pieces = this.#pieces(opened)
-    if (pieces?.some((piece) => !('bytes' in piece)) === true) {
-      this.#startStream(pieces, () => next(null))
+    const isLarge = pieces?.some((piece) => !('bytes' in piece)) === true
+    if (isLarge && opened !== null && !(opened instanceof GatewayError)) {
+      this.#startStream(pieces, opened.view, () => next(null))
       return
     }
     this.#over = true
@@ -393,14 +394,16 @@ export class SealedAnswer {
     if (++this.#host.beyondEnd >= MAX_BEYOND_END) this.#host.exactSizes = true
   }
 
-  #startStream(pieces: AnswerPiece[], done: () => void): void {
+  #startStream(pieces: AnswerPiece[], view: MessageView, done: () => void): void {
     this.#stream = new LargeStream({
       host: this.#host,
       pieces,
+      uid: this.#uid,
+      view,
       fetch: `${this.#fetch.uid ? 'UID FETCH' : 'FETCH'} ${this.#number}`,
       outline: this.#known,
       // An outline knows nothing of the content.
-      hasNuls: this.#known !== null || this.#opened instanceof GatewayError || this.#opened?.view.hasNuls !== false,
+      hasNuls: this.#known !== null || view.hasNuls,
       done: () => {
         this.#over = true
         done()

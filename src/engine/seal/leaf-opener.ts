@@ -41,6 +41,11 @@ export class LeafOpener implements Transform {
     return this.#actions()
   }
 
+  hasten(): TransformAction[] {
+    this.#leaf.hasten()
+    return this.#actions()
+  }
+
   end(): TransformAction[] {
     this.#leaf.end()
     return this.#actions()

@@ -78,6 +78,10 @@ export class OpenLeaf {
     this.#stream.push(bytes)
   }
 
+  hasten(): void {
+    this.#stream.hasten()
+  }
+
   end(): void {
     this.#stream.end()
   }

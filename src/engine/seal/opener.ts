@@ -140,6 +140,12 @@ export class Opener implements Transform {
     return this.#step()
   }
 
+  hasten(): TransformAction[] {
+    // A leaf that has ended goes on by itself.
+    this.#leaf?.open?.hasten()
+    return this.#step()
+  }
+
   end(): TransformAction[] {
     this.#ended = true
     if (this.#phase === 'pass') {

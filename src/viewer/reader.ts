@@ -66,7 +66,8 @@ export interface ReaderParts {
   readonly progress: (octets: number, total: number | null) => void
 }
 
-const MAXBUF_OCTETS = 1024 * 1024
+/** So little waits for the key, and what comes after is given out as it comes: of a copy that is cut, all that is whole. */
+const MAXBUF_OCTETS = 16 * 1024
 const REQUEST_MS = 60_000
 
 export class Reader {

@@ -9,7 +9,7 @@ import { after, test } from 'node:test'
 import type { Page } from 'playwright-core'
 import { readMail } from '../../src/cli/demo/mail.ts'
 import { hostileMail } from '../lab/hostile-mail.ts'
-import { labViewer } from '../lab/viewer.ts'
+import { labViewer, screenshot } from '../lab/viewer.ts'
 
 const { site, gateway, newPage, send, spooled, logIn, onboardingLink, delivered, setMode, setUpVault } =
   await labViewer()
@@ -54,9 +54,16 @@ test('a text mail is opened in the browser with the VESkey, by keyboard alone', 
 
 test('someone without a vault: link of the banner, vault set up, mail read, attachment saved byte for byte', async () => {
   const content = octets(300_000)
-  const text = 'Content-Type: text/plain\r\n\r\nAs promised: kingfisher.'
-  const mail =
-    head('stranger-1@lab.test', 'The drawings') + multipart('mixed', 'b1', [text, attached('plan 1.bin', content)])
+  const html =
+    '<p>Dear Carol,</p><p>as promised, the drawings of the <b>kingfisher</b> house. The south front is still open:</p>' +
+    '<ul><li>larch, as in the village</li><li>or slate, if the price holds</li></ul>' +
+    '<p>Tell me what you think until <i>Friday</i>.</p><p>Gr&uuml;&szlig;e, Alice</p>'
+  const text = multipart('alternative', 'b0', [
+    'Content-Type: text/plain\r\n\r\nAs promised: kingfisher.',
+    `Content-Type: text/html\r\n\r\n${html}`,
+  ])
+  const parts = [text, attached('plan 1.bin', content), attached('costs.csv', octets(4000))]
+  const mail = head('stranger-1@lab.test', 'The drawings') + multipart('mixed', 'b1', parts)
   await send(mail, 'carol@lab.test')
   const stored = await delivered('carol')
   assert.doesNotMatch(stored, /kingfisher/)
@@ -65,6 +72,8 @@ test('someone without a vault: link of the banner, vault set up, mail read, atta
 
   const page = await newPage()
   await page.goto(banner)
+  await page.getByRole('heading', { name: 'Encrypted message' }).waitFor()
+  await screenshot(page, 'log-in')
   const card = page.getByRole('region', { name: 'You have no vault yet?' })
   await card.getByLabel('Your e-mail address').fill('carol@lab.test')
   await card.getByRole('button', { name: 'Send me the link' }).click()
@@ -79,10 +88,13 @@ test('someone without a vault: link of the banner, vault set up, mail read, atta
   assert.doesNotMatch(second.url(), /token/)
   const veskey = await second.getByLabel('VESkey: opens').inputValue()
   assert.match(veskey, /^\w{32}$/)
+  await screenshot(second, 'vault')
   await second.getByLabel('I have kept both').check()
   await second.getByRole('button', { name: 'Open the message' }).click()
   await second.getByRole('heading', { name: 'The drawings' }).waitFor()
-  assert.match(await second.locator('.text').innerText(), /As promised: kingfisher\./)
+  const shown = second.frameLocator('iframe').frameLocator('iframe')
+  assert.match(await shown.locator('body').innerText(), /as promised, the drawings of the kingfisher house/)
+  await screenshot(second, 'message')
   const [download] = await Promise.all([
     second.waitForEvent('download'),
     second.getByRole('button', { name: 'Save plan 1.bin' }).click(),
@@ -92,6 +104,10 @@ test('someone without a vault: link of the banner, vault set up, mail read, atta
   // The vault is a real one: it opens the message anew, by its VESkey; and the link works once.
   const again = await logIn('stranger-1@lab.test', 'carol@lab.test', veskey)
   await again.getByRole('heading', { name: 'The drawings' }).waitFor()
+  await again.frameLocator('iframe').frameLocator('iframe').getByText('as promised').waitFor()
+  await again.setViewportSize({ width: 390, height: 844 })
+  await again.emulateMedia({ colorScheme: 'dark' })
+  await screenshot(again, 'message-phone')
   const twice = await newPage()
   await twice.goto(link)
   await twice.getByRole('button', { name: 'Set up my vault' }).click()

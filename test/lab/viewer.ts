@@ -35,6 +35,12 @@ export interface LabViewer {
   readonly setUpVault: (email: string) => Promise<string>
 }
 
+/** A picture of the page for docs/viewer.md, where `VESMAIL_SCREENSHOTS` asks for new ones. */
+export async function screenshot(page: Page, name: string): Promise<void> {
+  if (process.env.VESMAIL_SCREENSHOTS === undefined) return
+  await page.screenshot({ path: join(import.meta.dirname, `../../docs/viewer-${name}.png`), animations: 'disabled' })
+}
+
 export async function labViewer(mode = 'XCHG'): Promise<LabViewer> {
   const scratch = mkdtempSync(join(tmpdir(), 'vm-viewer-'))
   after(() => rmSync(scratch, { recursive: true, force: true }))

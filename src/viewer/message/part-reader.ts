@@ -24,7 +24,7 @@ export interface Part {
   readonly contentId: string | null
   /** Of a multipart; or the one message of a message/rfc822. */
   readonly children: Part[]
-  /** Of a leaf: its decoded octets. Of a nested message: the octets of that. */
+  /** Of a leaf: its decoded octets. Of a nested message: the octets of that. Of a multipart: what is in it before any part. */
   readonly content: Uint8Array[]
   /** False: the message ended in the middle of it. */
   complete: boolean
@@ -75,9 +75,13 @@ export class PartReader {
         this.#keep(event.bytes)
         this.#open.at(-1)!.content.push(this.#decode!(event.bytes))
         break
-      case 'text':
+      case 'text': {
         this.#keep(event.bytes)
+        const part = this.#open.at(-1)
+        // Where no delimiter comes, this is all that there is to read.
+        if (part !== undefined && part.children.length === 0) part.content.push(event.bytes)
         break
+      }
       case 'delimiter':
         this.#keep(Buffer.from(event.eol, 'latin1'))
         this.#keep(event.line)
@@ -112,9 +116,10 @@ export class PartReader {
   }
 
   #kindOf({ type, media, fields }: Part): PartKind {
+    if (this.#reader.depth >= MAX_NESTING || this.#containers >= MAX_CONTAINERS) return { kind: 'leaf' }
     const plain = transferEncoding(named(fields, 'content-transfer-encoding')) === 'identity'
-    if (!plain || this.#reader.depth >= MAX_NESTING || this.#containers >= MAX_CONTAINERS) return { kind: 'leaf' }
-    if (type === 'message/rfc822' || type === 'message/global') return { kind: 'message' }
+    if (type === 'message/rfc822' || type === 'message/global') return plain ? { kind: 'message' } : { kind: 'leaf' }
+    // An encoding of a multipart is forbidden, written all the same, and means nothing (RFC 2045 §6.4).
     const boundary = type.startsWith('multipart/')
       ? media.parameters.find(({ name }) => name.toLowerCase() === 'boundary')?.value
       : undefined

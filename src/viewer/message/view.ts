@@ -78,16 +78,24 @@ class Gathered {
   readonly attachments: Attachment[] = []
 
   part(part: Part): void {
-    if (part.disposition === 'attachment') this.#attach(part)
+    if (part.type.startsWith('multipart/')) this.#multipart(part)
+    else if (part.disposition === 'attachment') this.#attach(part)
+    else if (part.type === 'text/html') this.#html(part, [], null)
+    else if (part.type === 'text/plain') this.#text(part)
+    else this.#attach(part)
+  }
+
+  #multipart(part: Part): void {
+    // Without parts: what is there in their place, since nothing may be lost.
+    if (part.children.length === 0) this.#text(part)
     else if (part.type === 'multipart/alternative') this.#alternative(part)
     else if (part.type === 'multipart/related') this.#related(part, null)
-    else if (part.children.length > 0 && part.type.startsWith('multipart/'))
-      for (const child of part.children) this.part(child)
-    else if (part.type.startsWith('multipart/') && part.content.length === 0) return
-    else if (part.type === 'text/html') this.#html(part, [], null)
-    else if (part.type === 'text/plain')
-      this.sections.push({ kind: 'text', text: textOf(part), complete: part.complete })
-    else this.#attach(part)
+    else for (const child of part.children) this.part(child)
+  }
+
+  #text(part: Part): void {
+    const text = textOf(part)
+    if (text.trim() !== '') this.sections.push({ kind: 'text', text, complete: part.complete })
   }
 
   /** The richest that can be shown, which stands last; the others of its texts are that text. */

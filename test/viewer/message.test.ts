@@ -1,0 +1,240 @@
+/** An opened message taken apart and put into words: what is shown, what is attached, whatever the octets are. */
+import assert from 'node:assert/strict'
+import { readdirSync, readFileSync } from 'node:fs'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { GatewayError } from '../../src/base/errors.ts'
+import { PartReader } from '../../src/viewer/message/part-reader.ts'
+import { decodeWords, parameterOf } from '../../src/viewer/message/text.ts'
+import { type ShownMessage, safeName, viewOf } from '../../src/viewer/message/view.ts'
+
+function shown(message: string | Buffer, step = 1 << 20, cut = false): ShownMessage {
+  const octets = typeof message === 'string' ? Buffer.from(message, 'latin1') : message
+  const reader = new PartReader()
+  for (let at = 0; at < octets.length; at += step) reader.push(octets.subarray(at, at + step))
+  const root = reader.end(cut)
+  assert.ok(root !== null)
+  return viewOf(root)
+}
+
+/** With the attachments' octets, to be compared. */
+async function whole(view: ShownMessage): Promise<unknown> {
+  const sections = view.sections.map(async (section) => {
+    if (section.kind === 'message') return whole(section.message)
+    if (section.kind === 'text') return section
+    const images = section.images.map(async (image) => [image.contentId, await hex(image.octets)])
+    return { ...section, images: await Promise.all(images) }
+  })
+  const attachments = view.attachments.map(async (one) => ({ ...one, octets: await hex(one.octets) }))
+  return { ...view, sections: await Promise.all(sections), attachments: await Promise.all(attachments) }
+}
+
+const hex = async (blob: Blob): Promise<string> => Buffer.from(await blob.arrayBuffer()).toString('hex')
+const lines = (...all: string[]): string => all.join('\r\n')
+
+test('encoded words, raw octets, parameters of RFC 2231', () => {
+  for (const [value, wanted] of [
+    ['=?utf-8?q?Gr=C3=BC=C3=9Fe?= an alle', 'Grüße an alle'],
+    ['=?UTF-8?B?8J+Y?= =?utf-8?B?gA==?=', '😀'],
+    ['=?iso-8859-1?q?a?= =?iso-8859-2?q?=B1?=', 'aą'],
+    ['=?utf-8*de?q?x=5Fy_z?=', 'x_y z'],
+    ['=?no-such?q?abc?=', 'abc'],
+    ['=?utf-8?q?broken', '=?utf-8?q?broken'],
+    [Buffer.from('Grüße').toString('latin1'), 'Grüße'],
+    ['Gr\xfc\xdfe', 'Grüße'],
+  ] as const) {
+    assert.equal(decodeWords(value), wanted)
+  }
+  const name = (value: string): string | null => parameterOf([{ name: 'FileName*', value }], 'filename')
+  assert.equal(name("utf-8''%e2%82%ac%20rates"), '€ rates')
+  assert.equal(name('no quotes'), 'no quotes')
+  assert.equal(parameterOf([{ name: 'name', value: '=?utf-8?q?=E2=82=AC?=' }], 'name'), '€')
+  assert.equal(parameterOf([], 'name'), null)
+})
+
+const MESSAGE = lines(
+  'From: =?utf-8?q?J=C3=B6rg?= <joerg@x.org>',
+  'Subject: Plans',
+  'Content-Type: multipart/mixed; boundary=outer',
+  '',
+  'preamble',
+  '--outer',
+  'Content-Type: multipart/alternative; boundary="a b"',
+  '',
+  '--a b',
+  'Content-Type: text/plain; charset=iso-8859-1',
+  'Content-Transfer-Encoding: quoted-printable',
+  '',
+  'Gr=FC=DFe=20=',
+  'und Tsch=FCss',
+  '--a b',
+  'Content-Type: multipart/related; boundary=rel',
+  '',
+  '--rel',
+  'Content-Type: text/html; charset=utf-8',
+  '',
+  '<p>hello <img src="cid:i@x"></p>',
+  '--rel',
+  'Content-Type: image/png',
+  'Content-ID: <i@x>',
+  'Content-Transfer-Encoding: base64',
+  '',
+  'iVBORw0K',
+  '--rel',
+  'Content-Type: image/svg+xml; name=unused.svg',
+  'Content-ID: <svg@x>',
+  '',
+  '<svg/>',
+  '--rel--',
+  '--a b--',
+  '--outer',
+  'Content-Type: message/rfc822',
+  '',
+  'Subject: inner',
+  'Content-Type: multipart/mixed; boundary=in',
+  '',
+  '--in',
+  '',
+  'inner text',
+  '--in',
+  "Content-Disposition: attachment; filename*=utf-8''%C3%BC.bin",
+  'Content-Transfer-Encoding: base64',
+  '',
+  'AAEC',
+  'Aw==',
+  '--in--',
+  '--outer--',
+  'epilogue',
+  '',
+)
+
+test('alternatives, inline images, nested messages, attachments; the same for every cut of the input', async () => {
+  const view = shown(MESSAGE)
+  assert.equal(view.from, 'Jörg <joerg@x.org>')
+  const [html, nested] = view.sections
+  assert.ok(html?.kind === 'html' && nested?.kind === 'message' && view.sections.length === 2)
+  assert.equal(html.text, 'Grüße und Tschüss')
+  assert.match(html.html, /^<p>hello/)
+  assert.deepEqual(
+    html.images.map(({ contentId, type }) => [contentId, type]),
+    [['i@x', 'image/png']],
+  )
+  assert.deepEqual(
+    view.attachments.map(({ name, octets }) => [name, octets.type]),
+    [
+      ['unused.svg', 'application/octet-stream'],
+      ['inner.eml', 'application/octet-stream'],
+    ],
+  )
+  const { message } = nested
+  assert.deepEqual(message.sections, [{ kind: 'text', text: 'inner text', complete: true }])
+  assert.equal(message.attachments[0]?.name, 'ü.bin')
+  assert.equal(await hex(message.attachments[0]!.octets), '00010203')
+  const start = MESSAGE.indexOf('Subject: inner')
+  const eml = MESSAGE.slice(start, MESSAGE.indexOf('\r\n--outer--'))
+  assert.equal(await hex(view.attachments[1]!.octets), Buffer.from(eml, 'latin1').toString('hex'))
+  const expected = await whole(view)
+  for (const step of [1, 2, 3, 7, 64, 500])
+    assert.deepEqual(await whole(shown(MESSAGE, step)), expected, `step ${step}`)
+})
+
+test('a message that ends too early says of which parts', () => {
+  const at = MESSAGE.indexOf('AAEC') + 6
+  const view = shown(MESSAGE.slice(0, at), 100, true)
+  const nested = view.sections[1]
+  assert.ok(nested?.kind === 'message')
+  assert.equal(nested.message.attachments[0]?.complete, false)
+  assert.equal(view.sections[0]?.kind === 'html' && view.sections[0].complete, true)
+})
+
+test('what is no multipart after all, or has an encoding that it may not have, is still shown', () => {
+  const broken = lines('Content-Type: multipart/mixed; boundary=b', '', 'only text', '')
+  assert.deepEqual(shown(broken).sections, [{ kind: 'text', text: 'only text\r\n', complete: true }])
+  const none = lines('Content-Type: multipart/alternative', '', '--b', '', 'text', '--b--', '')
+  assert.match((shown(none).sections[0] as { text: string }).text, /text/)
+  const encoded = lines(
+    ...['Content-Type: multipart/mixed; boundary=b', 'Content-Transfer-Encoding: quoted-printable', ''],
+    ...['--b', '', 'text', '--b', 'Content-Type: multipart/mixed; boundary=c', 'Content-Disposition: attachment', ''],
+    ...['--c', '', 'inner', '--c--', '--b--', ''],
+  )
+  assert.deepEqual(
+    shown(encoded).sections.map((section) => section.kind === 'text' && section.text),
+    ['text', 'inner'],
+  )
+})
+
+test('names for files', () => {
+  assert.equal(safeName('../../etc/passwd'), '_.._etc_passwd')
+  assert.equal(safeName('a\u202egpj.exe'), 'agpj.exe')
+  assert.equal(safeName('con<b>"?*.txt. '), 'con_b____.txt')
+  assert.equal(safeName('\0\r\n'), '')
+})
+
+test('whatever comes, something can be shown', () => {
+  const piece = fc.constantFrom(
+    ...[
+      'Content-Type: multipart/mixed; boundary=b',
+      'Content-Type: message/rfc822',
+      '--b',
+      '--b--',
+      '',
+      'text',
+      '\0\xff',
+    ],
+    ...[
+      'Content-Transfer-Encoding: base64',
+      'Content-Transfer-Encoding: quoted-printable',
+      'AAEC=',
+      '=3',
+      '=?utf-8?b?',
+      ':',
+    ],
+    ...[
+      'Content-Disposition: attachment; filename*0*=x; filename*1="',
+      'Content-Type: multipart/alternative; boundary=c',
+      '--c',
+    ],
+    ...[
+      'Content-Type: multipart/related; boundary=b',
+      'Content-Type: text/html; charset=utf-7',
+      'Content-ID: <',
+      'Date: x',
+    ],
+  )
+  fc.assert(
+    fc.property(fc.array(piece, { maxLength: 40 }), fc.integer({ min: 1, max: 60 }), fc.boolean(), (all, step, cut) => {
+      const octets = Buffer.from(all.join('\r\n'), 'latin1')
+      const reader = new PartReader()
+      try {
+        for (let at = 0; at < octets.length; at += step) reader.push(octets.subarray(at, at + step))
+        const root = reader.end(cut)
+        if (root !== null) viewOf(root)
+      } catch (error) {
+        assert.ok(error instanceof GatewayError, String(error))
+      }
+    }),
+    { numRuns: 1500 },
+  )
+})
+
+test('real mail: everything in it can be shown', () => {
+  const folder = new URL('../../../shared/corpus/', import.meta.url)
+  let files: string[]
+  try {
+    files = readdirSync(folder, { recursive: true }).filter((name) => String(name).endsWith('.eml')) as string[]
+  } catch (error) {
+    // Only where the project lies beside it.
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return
+    throw error
+  }
+  for (const name of files) {
+    const octets = readFileSync(new URL(encodeURI(name), folder))
+    if (octets.length === 0 || octets.length > 4 << 20) continue
+    const view = shown(octets, 4096)
+    const [, body] = octets.toString('latin1').split(/\r?\n\s*\r?\n(.*)/s)
+    // One has preambles and epilogues and nothing else.
+    const isEmpty =
+      !/\w/.test((body ?? '').replace(/^--.*$/gm, '')) || name.includes('multipartnestedemptypartsnorfc822')
+    assert.ok(isEmpty || view.sections.length + view.attachments.length > 0, name)
+  }
+})

@@ -56,6 +56,8 @@ export interface OpenedMail {
   readonly message: ShownMessage
   /** The copy ends before the message does. */
   readonly cut: boolean
+  /** Parts were taken out on its way, e.g. by a filter. */
+  readonly isIncomplete: boolean
 }
 
 export interface ReaderParts {
@@ -66,8 +68,8 @@ export interface ReaderParts {
   readonly progress: (octets: number, total: number | null) => void
 }
 
-/** So little waits for the key, and what comes after is given out as it comes: of a copy that is cut, all that is whole. */
-const MAXBUF_OCTETS = 16 * 1024
+/** In such pieces a message is opened: so little waits for the key, and of a copy that is cut, all that is whole comes out. */
+const PIECE_OCTETS = 64 * 1024
 const REQUEST_MS = 60_000
 
 export class Reader {
@@ -175,7 +177,7 @@ export class Reader {
   async #read(messageId: string, session: VaultSession, sealed: Response): Promise<OpenedMail> {
     const total = Number(sealed.headers.get('x-vesmail-octets') ?? Number.NaN)
     const octets = { received: 0, ended: false }
-    const opener = new Opener({ maxbufOctets: MAXBUF_OCTETS })
+    const opener = new Opener({ maxbufOctets: PIECE_OCTETS })
     const parts = new PartReader()
     let cut = false
     try {
@@ -196,7 +198,7 @@ export class Reader {
     if (opener.facts.encrypted === false) throw new ViewerError('not-sealed')
     const root = parts.end(cut)
     if (root === null) throw new ViewerError('altered')
-    return { message: viewOf(root), cut }
+    return { message: viewOf(root), cut, isIncomplete: opener.facts.missingParts > 0 }
   }
 
   async *#received(
@@ -213,7 +215,9 @@ export class Reader {
       if (done) break
       octets.received += value.length
       this.#parts.progress(octets.received, total)
-      yield Buffer.from(value.buffer, value.byteOffset, value.length)
+      for (let at = 0; at < value.length; at += PIECE_OCTETS) {
+        yield Buffer.from(value.buffer, value.byteOffset + at, Math.min(PIECE_OCTETS, value.length - at))
+      }
     }
     octets.ended = true
   }

@@ -10,11 +10,12 @@ import { say, sayOctets } from './texts.ts'
 const FRAME_SANDBOX = 'allow-scripts allow-popups allow-popups-to-escape-sandbox'
 
 /** @param close ends the showing */
-export function mailView({ message, cut }: OpenedMail, close: () => void): HTMLElement {
+export function mailView({ message, cut, isIncomplete }: OpenedMail, close: () => void): HTMLElement {
   return el(
     'article',
     { className: 'mail' },
     cut ? el('p', { className: 'warning' }, say('cut')) : null,
+    isIncomplete && !cut ? el('p', { className: 'warning' }, say('taken')) : null,
     ...messageView(message, 2),
     el('p', { className: 'actions' }, button(say('close'), close)),
   )

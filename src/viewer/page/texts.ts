@@ -58,6 +58,7 @@ const en = {
   remote: 'Show images from the internet',
   empty: 'This message has no text.',
   cut: 'The copy kept here ends too early: long messages are cut. What you see is genuine, the rest is in the mail itself.',
+  taken: 'A part of this message, such as an attachment, was taken out on its way. The rest is genuine.',
   cutHere: '(The copy ends here.)',
   close: 'Close the message',
   closed: 'The message is closed, and gone from this page.',

@@ -5,6 +5,7 @@
  * Rule: only 200 with a JSON object that has a `result` is success, and "not found" is only what the repository itself
  * says in JSON: a 404 of some proxy on the way must never be taken for "this recipient has no vault".
  */
+import type { Readable } from 'node:stream'
 import { Pool } from 'undici'
 import { backoffMs } from '../../base/backoff.ts'
 import { GatewayError } from '../../base/errors.ts'
@@ -48,7 +49,10 @@ const MAX_ANSWER_OCTETS = 32 * 1024 * 1024
 /** Requests that may wait for a connection: a repository that slow is as good as down. */
 const MAX_WAITING = 2000
 const REPEATS = 2
+/** 1.5 s in all: so long a repository that is restarted refuses connections. */
+const REPEATS_REFUSED = 5
 const FIRST_REPEAT_MS = 50
+const BREAKER = { failures: 5, leastMs: 2000, firstMs: 1000, maxMs: 30_000 } as const
 
 /** Errors of which we know that the repository never saw the request. */
 const NEVER_SENT: ReadonlySet<string> = new Set([
@@ -59,6 +63,17 @@ const NEVER_SENT: ReadonlySet<string> = new Set([
   'ENETUNREACH',
   'UND_ERR_CONNECT_TIMEOUT',
 ])
+
+/**
+ * Where answers are read into before they are copied. Otherwise Node reads each into 64 KiB of its own and cuts that down
+ * to some hundred octets: with thousands of logins the holes cost 15 KiB a session.
+ */
+const READ_BUFFER = Buffer.allocUnsafe(64 * 1024)
+
+/** @returns false: no more for now */
+function pushCopy(this: unknown, octets: number, buffer: Uint8Array): boolean {
+  return (this as Readable).push(Buffer.from(buffer.subarray(0, octets)))
+}
 
 export class ApiConnection {
   readonly #options: ApiConnectionOptions
@@ -78,9 +93,13 @@ export class ApiConnection {
       keepAliveTimeout: 4000,
       headersTimeout: options.requestTimeoutMs,
       bodyTimeout: options.requestTimeoutMs,
-      connect: { timeout: options.connectTimeoutMs, ...(options.ca === null ? {} : { ca: options.ca }) },
+      connect: {
+        timeout: options.connectTimeoutMs,
+        onread: { buffer: READ_BUFFER, callback: pushCopy },
+        ...(options.ca === null ? {} : { ca: options.ca }),
+      },
     })
-    this.#breaker = new CircuitBreaker({ failures: 5, firstMs: 1000, maxMs: 30_000, nowMs: options.nowMs })
+    this.#breaker = new CircuitBreaker({ ...BREAKER, nowMs: options.nowMs })
   }
 
   /** The repository did not answer the last few times. */
@@ -102,7 +121,7 @@ export class ApiConnection {
         try {
           return await this.#once(request)
         } catch (error) {
-          if (attempt >= REPEATS || !mayRepeat(error, request)) throw error
+          if (attempt >= repeatsAfter(error, request)) throw error
           await delay(backoffMs(attempt, FIRST_REPEAT_MS, 1000))
         }
       }
@@ -170,11 +189,15 @@ function parseApi(api: string): URL {
   return url
 }
 
-function mayRepeat(error: unknown, request: ApiRequest): boolean {
-  if (!(error instanceof GatewayError) || error.code !== 'VES_CONNECTION') return false
+/** How often a request may be repeated in all, after this error. */
+function repeatsAfter(error: unknown, request: ApiRequest): number {
+  if (!(error instanceof GatewayError) || error.code !== 'VES_CONNECTION') return 0
   const { reason } = error.detail
-  if (typeof reason !== 'string' || reason === 'timeout') return false
-  return NEVER_SENT.has(reason) || request.body === undefined || request.body.$op === 'fetch' || !!request.repeatable
+  if (typeof reason !== 'string' || reason === 'timeout') return 0
+  if (reason === 'ECONNREFUSED') return REPEATS_REFUSED
+  const again =
+    NEVER_SENT.has(reason) || request.body === undefined || request.body.$op === 'fetch' || !!request.repeatable
+  return again ? REPEATS : 0
 }
 
 /** A stable name for the log: `ECONNREFUSED`, `UND_ERR_SOCKET`, `timeout`. */

@@ -5,8 +5,10 @@
 import { backoffMs } from '../../base/backoff.ts'
 
 export interface CircuitBreakerOptions {
-  /** Failures in a row that open it. */
+  /** Failures in a row that open it, … */
   readonly failures: number
+  /** … once they go on for so long: a repository that is restarted takes a second. */
+  readonly leastMs: number
   /** Time shut after the first opening; doubles with each failed attempt, up to `maxMs`. */
   readonly firstMs: number
   readonly maxMs: number
@@ -16,6 +18,8 @@ export interface CircuitBreakerOptions {
 export class CircuitBreaker {
   readonly #options: CircuitBreakerOptions
   #failures = 0
+  #failingSinceMs = 0
+  #isOpen = false
   #openings = 0
   #untilMs = 0
   #probing = false
@@ -26,12 +30,12 @@ export class CircuitBreaker {
 
   /** For metrics. */
   get isOpen(): boolean {
-    return this.#failures >= this.#options.failures
+    return this.#isOpen
   }
 
   /** @returns milliseconds to the next attempt when the caller must not ask; null when it may, and then has to report */
   refusedForMs(): number | null {
-    if (!this.isOpen) return null
+    if (!this.#isOpen) return null
     const leftMs = this.#untilMs - this.#options.nowMs()
     if (leftMs > 0 || this.#probing) return Math.max(leftMs, 0)
     this.#probing = true
@@ -41,19 +45,21 @@ export class CircuitBreaker {
   /** An answer came, whatever it said. */
   succeeded(): void {
     this.#failures = 0
+    this.#isOpen = false
     this.#openings = 0
     this.#probing = false
   }
 
   failed(): void {
-    this.#failures++
+    const { failures, leastMs, firstMs, maxMs } = this.#options
+    const nowMs = this.#options.nowMs()
+    if (this.#failures++ === 0) this.#failingSinceMs = nowMs
+    if (this.#isOpen) {
+      // Requests that were under way when it opened tell nothing new: else a hundred of them would shut it for long.
+      if (nowMs < this.#untilMs) return
+    } else if (this.#failures < failures || nowMs < this.#failingSinceMs + leastMs) return
+    this.#isOpen = true
     this.#probing = false
-    if (!this.isOpen) return
-    this.#untilMs = this.#options.nowMs() + backoffMs(this.#openings++, this.#options.firstMs, this.#options.maxMs)
-  }
-
-  /** The caller gave up without learning anything. */
-  abandoned(): void {
-    this.#probing = false
+    this.#untilMs = nowMs + backoffMs(this.#openings++, firstMs, maxMs)
   }
 }

@@ -3,6 +3,7 @@ import { after, describe, test } from 'node:test'
 import { GatewayError } from '../../../src/base/errors.ts'
 import { Secret } from '../../../src/base/secret.ts'
 import { ApiConnection, type ApiConnectionOptions } from '../../../src/ves/client/api-connection.ts'
+import { CircuitBreaker } from '../../../src/ves/client/circuit-breaker.ts'
 import { ok, refused, type Said, scriptedRepository } from './scripted-repository.ts'
 
 const closing: (() => Promise<void>)[] = []
@@ -117,12 +118,15 @@ describe('a repository that is down', () => {
     assert.equal(repository.asked.length, 1)
   })
 
-  test('after five failures nobody waits for it; one asks from time to time, and all when it is back', async () => {
-    let nowMs = 0
+  test('after five failures in two seconds nobody waits for it; one asks from time to time, and all when it is back', async () => {
+    let nowMs = -2000
     let down = true
     const { connection, repository } = await connect(() => (down ? 'reset' : ok({})), { nowMs: () => nowMs })
     const write = { path: 'vaultItems', body: {} }
-    for (let i = 0; i < 5; i++) assert.equal(await codeOf(connection.request(write)), 'VES_CONNECTION')
+    for (let i = 0; i < 4; i++) assert.equal(await codeOf(connection.request(write)), 'VES_CONNECTION')
+    assert.ok(!connection.isDown)
+    nowMs = 0
+    assert.equal(await codeOf(connection.request(write)), 'VES_CONNECTION')
     assert.equal(repository.asked.length, 5)
     assert.ok(connection.isDown)
     assert.equal(await codeOf(connection.request(write)), 'VES_CONNECTION')
@@ -143,7 +147,41 @@ describe('a repository that is down', () => {
     assert.equal(repository.asked.length, 8)
   })
 
-  test('nobody there at all: said at once, with the reason', async () => {
+  test('a hundred that fail together are no reason to stay away for long, nor are many within a moment', async () => {
+    let nowMs = 0
+    const breaker = new CircuitBreaker({ failures: 5, leastMs: 2000, firstMs: 1000, maxMs: 30_000, nowMs: () => nowMs })
+    for (let i = 0; i < 100; i++) breaker.failed()
+    assert.equal(breaker.refusedForMs(), null)
+    nowMs = 2000
+    for (let i = 0; i < 100; i++) breaker.failed()
+    assert.equal(breaker.refusedForMs(), 1000)
+    nowMs = 3000
+    assert.equal(breaker.refusedForMs(), null)
+    assert.equal(breaker.refusedForMs(), 0)
+    // The probe ends as one that was under way all along.
+    breaker.failed()
+    assert.equal(breaker.refusedForMs(), 2000)
+    nowMs = 5000
+    assert.equal(breaker.refusedForMs(), null)
+    breaker.succeeded()
+    assert.ok(!breaker.isOpen)
+    // Failures are counted anew.
+    nowMs = 9000
+    for (let i = 0; i < 10; i++) breaker.failed()
+    assert.ok(!breaker.isOpen)
+  })
+
+  test('one that is restarted is waited for a moment, also by what writes', async () => {
+    const { connection, repository } = await connect(() => ok({ id: 1 }))
+    await connection.request({ path: 'me' })
+    await repository.close()
+    const asked = connection.request({ path: 'vaultItems', body: {} })
+    await new Promise((resolve) => setImmediate(resolve))
+    await repository.reopen()
+    assert.deepEqual((await asked).result, { id: 1 })
+  })
+
+  test('nobody there at all: said soon, with the reason', async () => {
     const { connection, repository } = await connect(() => ok({}))
     await repository.close()
     await assert.rejects(connection.request({ path: 'vaultItems', body: {} }), (error: GatewayError) => {

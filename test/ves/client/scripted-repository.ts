@@ -26,6 +26,8 @@ export interface ScriptedRepository {
   /** All that was asked, in order. */
   readonly asked: Asked[]
   close(): Promise<void>
+  /** Again, after it was closed. */
+  reopen(): Promise<void>
 }
 
 export async function scriptedRepository(say: (asked: Asked, nth: number) => Said): Promise<ScriptedRepository> {
@@ -43,9 +45,13 @@ export async function scriptedRepository(say: (asked: Asked, nth: number) => Sai
       response.writeHead(said.status, { 'content-type': 'application/json' }).end(text)
     })
   })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const listen = (port: number): Promise<void> =>
+    new Promise((resolve) => server.listen(port, '127.0.0.1', () => resolve()))
+  await listen(0)
+  const { port } = server.address() as AddressInfo
   return {
-    api: `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1/`,
+    api: `http://127.0.0.1:${port}/v1/`,
+    reopen: () => listen(port),
     asked,
     close: async () => {
       server.closeAllConnections()

@@ -53,6 +53,8 @@ interface ReaderPiece {
 
 type SourcePiece = Exclude<AnswerPiece, { bytes: Buffer }>
 
+/** A reader rather passes over so much than that the leaf is entered anew. */
+const MAX_SKIP_OCTETS = 256 * 1024
 /** Ranges up to this are fetched as such; more is a pass over the leaf. */
 const MAX_RANGE_OCTETS = 1024 * 1024
 
@@ -156,7 +158,7 @@ export class LargeStream {
     const { host, fetch } = this.#options
     const leaf = 'leaf' in piece ? this.#leaf(piece.leaf) : null
     const range = leaf === null ? null : this.#rangeOf(leaf, piece)
-    const reader = range === null ? this.#readerFor(piece) : null
+    const reader = range === null || this.#goesOn(piece) ? this.#readerFor(piece) : null
     if (reader !== null) {
       this.#reader = reader
       reader.seek(piece.start)
@@ -179,6 +181,18 @@ export class LargeStream {
     const section = leaf === null ? '' : leaf.part.section
     const partial = range === null ? '' : `<${range.sealedStart}.${range.sealedEnd - range.sealedStart}>`
     host.toUpstream(`${tag} ${fetch} (UID BODY.PEEK[${section}]${partial})\r\n`)
+  }
+
+  /**
+   * A leaf that could be entered in the middle: read from its beginning, or where a reader stands? Then that is better,
+   * since its pieces don't overlap: for each that does, the server looks for its place from the beginning.
+   */
+  #goesOn(piece: SourcePiece): boolean {
+    const { uid, host } = this.#options
+    if (piece.start === 0) return true
+    const reader =
+      uid === null ? null : host.opened.readers.find(uid, 'leaf' in piece ? piece.leaf : 'message', piece.start)
+    return reader !== null && piece.start <= reader.position + MAX_SKIP_OCTETS
   }
 
   /** Null: the client reads all of it, or to its end: then it comes in one go. */

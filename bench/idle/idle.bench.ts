@@ -8,14 +8,16 @@ import { measureIdle } from './measure.ts'
 const SIZES = [1000, 5000, 10_000]
 const ALLOWED = 1.25
 
-export async function rows(): Promise<Row[]> {
-  const measured = await measureIdle(SIZES)
+/** @param only names of rows; all where empty */
+export async function rows(only: readonly string[]): Promise<Row[]> {
+  const sizes = SIZES.filter((size) => only.length === 0 || only.includes(String(size)))
+  const measured = await measureIdle(sizes)
   return measured.map(({ ours, pipe }, i): Row => {
     const ratio = ours.kib / pipe.kib
     const within = ratio <= ALLOWED ? 'within 1.25' : 'more than 1.25'
     return {
       bench: 'idle',
-      name: String(SIZES[i]),
+      name: String(sizes[i]),
       value: ours.kib,
       unit: 'KiB',
       limit: pipe.kib,

@@ -40,7 +40,7 @@ export async function measureIdle(sizes: readonly number[]): Promise<{ ours: Idl
     const provider = await program('imap-provider.ts', children, ...files)
     const bare = await program('bare-pipe.ts', children, ...files, String(provider.port))
     const ca = createSecureContext({ ca: cert })
-    const pipe = await measure(sizes, bare.pid, () => session(bare.port, ca, { user: 'x', pass: 'x' }))
+    const pipe = await measure('pipe', sizes, bare.pid, () => session(bare.port, ca, { user: 'x', pass: 'x' }))
     const gateway = await startGateway({
       directory,
       provider: { certFile: files[0] } as Provider,
@@ -63,7 +63,7 @@ export async function measureIdle(sizes: readonly number[]): Promise<{ ours: Idl
       await gateway.setProfile('alice@idle.test', pass, { imap: server })
       const trusted = createSecureContext({ ca: gateway.ca })
       const worker = workerPid(gateway.logFile)
-      const ours = await measure(sizes, worker, () =>
+      const ours = await measure('ours', sizes, worker, () =>
         session(gateway.ports.imaps, trusted, { user: 'alice@idle.test', pass }),
       )
       return sizes.map((_, i) => ({ ours: ours[i]!, pipe: pipe[i]! }))
@@ -76,7 +76,12 @@ export async function measureIdle(sizes: readonly number[]): Promise<{ ours: Idl
   }
 }
 
-async function measure(sizes: readonly number[], pid: number, open: () => Promise<TLSSocket>): Promise<Idle[]> {
+async function measure(
+  name: string,
+  sizes: readonly number[],
+  pid: number,
+  open: () => Promise<TLSSocket>,
+): Promise<Idle[]> {
   const sockets: TLSSocket[] = []
   const fill = async (size: number): Promise<void> => {
     const opener = async (): Promise<void> => {
@@ -101,6 +106,7 @@ async function measure(sizes: readonly number[], pid: number, open: () => Promis
     await later(SETTLE_MS)
     const cpuUs = ((cpuOf(pid) - cpuBefore) * 1e6) / (SETTLE_MS / 1000) / sockets.length
     results.push({ kib, cpuUs })
+    process.stderr.write(`${name}, ${sockets.length} sessions: ${kib.toFixed(1)} KiB each\n`)
   }
   for (const socket of sockets) socket.destroy()
   await later(SETTLE_MS)

@@ -29,6 +29,8 @@ export interface Profile {
         readonly sizes: Sizes | null
         /** What FETCH shows of a message whose key is not there (yet); absent = hide. */
         readonly unavailable?: 'hide' | 'placeholder'
+        /** SEARCH may open messages to look into them; absent: only those that are opened already. */
+        readonly search?: 'open'
       })
     | null
   readonly smtp: (Provider & { readonly mode: SealMode | null }) | null

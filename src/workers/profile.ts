@@ -27,6 +27,7 @@ const Server = z.looseObject({
   calc: z.unknown().optional(),
   sizes: z.unknown().optional(),
   unavailable: z.unknown().optional(),
+  search: z.unknown().optional(),
   mode: z.unknown().optional(),
   override: z.string().max(4096).nullish(),
 })
@@ -65,6 +66,7 @@ export function parseProfile(value: Buffer): ReadProfile {
               ...provider(imap, IMAP_PORT, 'imap'),
               sizes: imap.calc === true ? 'exact' : pick(SIZES, imap.sizes),
               ...(imap.unavailable === 'placeholder' ? { unavailable: 'placeholder' as const } : {}),
+              ...(imap.search === 'open' ? { search: 'open' as const } : {}),
             },
       smtp: smtp === null ? null : { ...provider(smtp, SMTP_PORT, 'smtp'), mode: pick(MODES, upper(smtp.mode)) },
     }),

@@ -24,6 +24,8 @@ export interface ImapLabOptions {
   /** Provider password by login name; accounts are `name@lab.test`. */
   readonly passwords: Readonly<Record<string, string>>
   readonly settings?: Partial<MailSettings>
+  /** As in the profile. */
+  readonly search?: 'open'
   /** Another lab's. */
   readonly keys?: Map<string, MessageKey>
 }
@@ -102,6 +104,7 @@ function servicesOf(options: ImapLabOptions, keys: Map<string, MessageKey>): Ser
             password: new Secret(provider),
             sasl: null,
             sizes: null,
+            ...(options.search === undefined ? {} : { search: options.search }),
           },
           smtp: null,
         },

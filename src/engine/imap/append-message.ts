@@ -2,8 +2,8 @@
  * One message of an APPEND while it is being sealed: its octets in memory, in the session's file, or, where there is no
  * space for that, on their way to the server under a size that was guessed (imap.md §3, synchronous mode).
  */
-import type { Transform } from '../transform.ts'
 import type { MessageStart } from './command-reader.ts'
+import type { SealTransform } from './transforms.ts'
 import { ServedScan } from './view/served-scan.ts'
 
 /** Octets of the session's file, in the order they were written. */
@@ -18,12 +18,13 @@ const MIN_PADDING_OCTETS = 3
 const GROWTH = 1.4
 /** Banners, the sealed fields of some headers. */
 const EXTRA_OCTETS = 64 * 1024
+const MAX_HEAD_OCTETS = 16 * 1024
 const BLANK_LINES = Buffer.from('\r\n'.repeat(8 * 1024), 'latin1')
 
 export class AppendMessage {
   readonly begin: MessageStart
   /** Null until it is known where its octets will go. */
-  sealer: Transform | null = null
+  sealer: SealTransform | null = null
   /** Where they go when memory is not for them. */
   place: 'memory' | 'file' | 'server' = 'memory'
   readonly inMemory: Buffer[] = []
@@ -34,6 +35,8 @@ export class AppendMessage {
   announced: number | null = null
   /** What an IMAP server will say of it; of large ones, which nobody wants to read again for it. */
   readonly scan: ServedScan | null
+  /** Its first octets. */
+  #head = ''
   /** All of it was given to the sealer. */
   ended = false
   done = false
@@ -41,6 +44,19 @@ export class AppendMessage {
   constructor(begin: MessageStart, large: boolean) {
     this.begin = begin
     this.scan = large ? new ServedScan() : null
+  }
+
+  /** Octets of the message in plain, before they are given to the sealer. */
+  sees(bytes: Buffer): void {
+    this.scan?.push(bytes)
+    const left = MAX_HEAD_OCTETS - this.#head.length
+    if (left > 0) this.#head += bytes.toString('latin1', 0, left)
+  }
+
+  /** What mbsync marks its uploads with, to find them again; null = none. */
+  get tuid(): string | null {
+    const end = /\r?\n\r?\n/.exec(this.#head)?.index ?? this.#head.length
+    return /^X-TUID: *([!-~]{1,100})\r?$/im.exec(this.#head.slice(0, end))?.[1] ?? null
   }
 
   /** Sealed octets of the file, from `at` on. */

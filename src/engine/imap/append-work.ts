@@ -115,7 +115,7 @@ export class AppendWork implements Work {
   octets(bytes: Buffer, last: boolean): void {
     const message = this.#messages.at(-1)
     if (message === undefined || this.#over) return
-    message.scan?.push(bytes)
+    message.sees(bytes)
     if (bytes.length > 0) this.#run(message, (sealer) => sealer.push(bytes))
     if (!last) return
     message.ended = true
@@ -151,7 +151,10 @@ export class AppendWork implements Work {
 
   tagged(tag: string, ok: boolean, line: Buffer): void {
     if (tag !== this.#upstreamTag) return
-    if (ok) this.#keepSizes(line)
+    if (ok) {
+      this.#keepSizes(line)
+      this.#keepIds()
+    }
     this.#answer = Buffer.concat([Buffer.from(this.#tag, 'latin1'), line.subarray(tag.length)])
     // Refused before the octets: they are not sent. Behind an announcement they are owed whatever the answer.
     if (this.#outgoing[0] === 'continuation') this.#end(this.#answer)
@@ -185,6 +188,17 @@ export class AppendWork implements Work {
     if (uids.length !== this.#sizes.length) return
     for (const [i, sizes] of this.#sizes.entries()) {
       if (sizes !== null) this.#host.memory.keepAppended(mailbox, Number(uidValidity), uids[i]!, sizes)
+    }
+  }
+
+  #keepIds(): void {
+    const { appended } = this.#host
+    for (const { tuid, sealer } of this.#messages) {
+      const id = sealer?.facts.messageId ?? ''
+      // It stands in a quoted string later.
+      if (tuid !== null && /^[!#-[\]-~]{1,500}$/.test(id)) appended.set(tuid, id)
+      const [oldest] = appended.keys()
+      if (appended.size > MAX_APPENDED && oldest !== undefined) appended.delete(oldest)
     }
   }
 
@@ -376,5 +390,7 @@ export class AppendWork implements Work {
   }
 }
 
+/** Uploads that may still be looked for. */
+const MAX_APPENDED = 1000
 /** What a message may take in the file: more is refused there. */
 const SEALED_GROWTH = 1.4

@@ -26,6 +26,9 @@ const REARM_MS = 5_000
 /** Text of one command: long UID sets, header lists. */
 const MAX_COMMAND_OCTETS = 256 * 1024
 const MAX_COMMAND_BEFORE_LOGIN = 16 * 1024
+/** Octets for the client up to this are copied together. */
+const SMALL_OCTETS = 4096
+const MAX_GATHERED_OCTETS = 64 * 1024
 /** A line that is taken apart; others may be longer and come in fragments. */
 const MAX_RESPONSE_LINE = 1024 * 1024
 
@@ -41,8 +44,9 @@ export class ImapSession implements Session {
   })
   readonly #preAuth: PreAuth
   #relay: Relay | null = null
-  /** Octets for the client, gathered within a step: neighbours in memory leave as one. */
-  #pendingOut: Buffer | null = null
+  /** Octets for the client, gathered within a step: neighbours in memory leave as one, and so do small ones. */
+  readonly #pendingOut: Buffer[] = []
+  #pendingSmall = 0
   #over = false
   #clientEnded = false
   /** The provider's connection is gone; told once everything from it is read. */
@@ -287,19 +291,26 @@ export class ImapSession implements Session {
   }
 
   #toClient(bytes: Buffer): void {
-    const last = this.#pendingOut
-    if (last !== null && last.buffer === bytes.buffer && last.byteOffset + last.length === bytes.byteOffset) {
-      this.#pendingOut = Buffer.from(last.buffer, last.byteOffset, last.length + bytes.length)
+    const pending = this.#pendingOut
+    const last = pending.at(-1)
+    if (last !== undefined && last.buffer === bytes.buffer && last.byteOffset + last.length === bytes.byteOffset) {
+      pending[pending.length - 1] = Buffer.from(last.buffer, last.byteOffset, last.length + bytes.length)
       return
     }
-    this.#flush()
-    this.#pendingOut = bytes
+    if (bytes.length > SMALL_OCTETS || (last !== undefined && last.length > SMALL_OCTETS)) this.#flush()
+    pending.push(bytes)
+    this.#pendingSmall += bytes.length
+    if (this.#pendingSmall >= MAX_GATHERED_OCTETS) this.#flush()
   }
 
   #flush(): void {
-    if (this.#pendingOut === null) return
-    this.#out.send('client', this.#pendingOut)
-    this.#pendingOut = null
+    const pending = this.#pendingOut
+    const [first] = pending
+    if (first === undefined) return
+    // A write of its own costs more than a copy: lists of a mailbox are a hundred thousand answers.
+    this.#out.send('client', pending.length === 1 ? first : Buffer.concat(pending))
+    pending.length = 0
+    this.#pendingSmall = 0
   }
 }
 

@@ -29,7 +29,8 @@ import {
   withEmptyString,
 } from './response.ts'
 import { filterEnable, rescaleAppendLimit } from './rewrites.ts'
-import { parseSearch, withNote } from './search.ts'
+import { editedSearch, parseSearch, withNote } from './search.ts'
+import { SearchWork } from './search-work.ts'
 import { mailboxOf, SizeMemory } from './size-memory.ts'
 import type { Transforms } from './transforms.ts'
 import type { LiteralSink, Work, WorkHost } from './work.ts'
@@ -48,6 +49,7 @@ type Job =
   /** As it is, under the client's tag. */
   | { readonly kind: 'pass'; readonly command: ClientCommand; readonly incomplete?: boolean }
   | { readonly kind: 'fetch'; readonly fetch: FetchCommand }
+  | { readonly kind: 'search'; readonly command: ClientCommand }
   | { readonly kind: 'work'; readonly work: Work }
   /** A line that belongs to the command before it: DONE. */
   | { readonly kind: 'line'; readonly bytes: Buffer }
@@ -113,6 +115,7 @@ export class Relay {
       literalPlus: capabilities.has('LITERAL+'),
       sizes,
       memory: new SizeMemory(options.out),
+      appended: new Map(),
       beyondEnd: 0,
       placeholder: options.account.profile.imap?.unavailable === 'placeholder',
       keepOrder: false,
@@ -253,6 +256,7 @@ export class Relay {
       return
     }
     if (this.#gather !== null) this.#gathered(piece)
+    else if (this.#head.type === 'search' && this.#searching !== null) this.#searching.found(piece.bytes)
     else if (this.#head.type === 'status-of' && piece.is === 'line') this.#toClient(rescaleAppendLimit(piece.bytes))
     else this.#toClient(piece.bytes)
   }
@@ -261,6 +265,11 @@ export class Relay {
     this.#active?.dispose()
     this.#append?.dispose()
     this.#queue.length = 0
+  }
+
+  /** Whose `* SEARCH` it is; null: the client's. */
+  get #searching(): SearchWork | null {
+    return this.#active instanceof SearchWork && this.#active.takesSearch ? this.#active : null
   }
 
   #first(piece: Exclude<Piece, { is: 'octets' }>): void {
@@ -290,6 +299,10 @@ export class Relay {
       case 'status-of':
         if (piece.is === 'line' && piece.literal !== null) break
         this.#toClient(rescaleAppendLimit(bytes))
+        return
+      case 'search':
+        if (this.#searching === null) break
+        this.#searching.found(bytes)
         return
       case 'expunge':
         active?.expunged(head.number)
@@ -420,11 +433,9 @@ export class Relay {
         this.#xves(command)
         break
       case 'SEARCH':
-      case 'UID SEARCH': {
-        const search = parseSearch(command)
-        this.#add({ kind: 'pass', command: search?.command ?? command, incomplete: search?.incomplete === true })
+      case 'UID SEARCH':
+        this.#add({ kind: 'search', command })
         break
-      }
       case 'IDLE':
         this.#options.reader.expectLine()
         this.#add({ kind: 'pass', command })
@@ -487,9 +498,25 @@ export class Relay {
         })
         return this.#startWork(work)
       }
+      case 'search':
+        return this.#search(job.command)
       case 'work':
         return this.#startWork(job.work)
     }
+  }
+
+  #search(command: ClientCommand): boolean {
+    const { appended } = this.#host
+    const program = parseSearch(command, (tuid) => appended.get(tuid) ?? null)
+    if (program === null || program.content.length === 0 || program.follows) {
+      const incomplete = (program?.content.length ?? 0) > 0
+      this.#queue[0] = { kind: 'pass', command: program === null ? command : editedSearch(program), incomplete }
+      return true
+    }
+    const opens = this.#options.account.profile.imap?.search === 'open'
+    const answered = (_ok: boolean, line: Buffer, incomplete: boolean): void =>
+      this.#toClient(incomplete ? withNote(line) : filterLine(line))
+    return this.#startWork(new SearchWork(this.#host, program, opens, answered))
   }
 
   #startWork(work: Work): boolean {

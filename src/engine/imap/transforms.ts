@@ -13,6 +13,11 @@ export interface OpenTransform extends Transform {
   }
 }
 
+export interface SealTransform extends Transform {
+  /** Known once its header is there; else empty. */
+  readonly facts: { readonly messageId: string }
+}
+
 export interface Transforms {
   /** Opens one sealed message. */
   opener(): OpenTransform
@@ -23,7 +28,7 @@ export interface Transforms {
    * @param octets of the message, known from its literal
    * @param padded blank lines will be put behind it, which opening has to cut off
    */
-  sealer(octets: number, padded: boolean): Transform
+  sealer(octets: number, padded: boolean): SealTransform
 }
 
 export type MakeTransforms = (settings: MailSettings) => Transforms

@@ -47,6 +47,8 @@ export interface WorkHost {
   readonly literalPlus: boolean
   readonly sizes: Sizes
   readonly memory: SizeMemory
+  /** X-VESmail-ID of messages that this session has appended, by X-TUID. */
+  readonly appended: Map<string, string>
   /** Ranges asked for beyond the end. */
   beyondEnd: number
   /** A message without its key is shown as a short text in its place, instead of being left out. */

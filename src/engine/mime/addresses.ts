@@ -84,7 +84,7 @@ function commentEnd(value: string, from: number): number {
 const ENCODED_WORD = /=\?([^?\s]{1,40})\?([bq])\?([^?\s]*)\?=/gi
 
 /** RFC 2047; what cannot be decoded stays as it is. */
-function decodeWords(text: string): string {
+export function decodeWords(text: string): string {
   return text
     .replace(/(=\?[^?\s]{1,40}\?[bq]\?[^?\s]*\?=)\s+(?==\?)/gi, '$1')
     .replace(ENCODED_WORD, (word, charset: string, coding: string, body: string) => {
@@ -101,7 +101,8 @@ function decodeWords(text: string): string {
     })
 }
 
-function decodeCharset(octets: Buffer, charset: string): string | null {
+/** Null: a charset that nobody knows. */
+export function decodeCharset(octets: Buffer, charset: string): string | null {
   const label = charset.split('*')[0]!
   // TextDecoder throws for a charset it does not know: that one name then stays encoded.
   try {

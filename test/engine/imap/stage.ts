@@ -275,6 +275,8 @@ class SimpleOpener extends Simple {
 }
 
 class SimpleSealer extends Simple {
+  readonly facts = { messageId: 'm1' }
+
   end(): TransformAction[] {
     return [{ do: 'ask', id: 1, kind: 'seal-key', ask: { messageId: 'm1', headerRecipients: [] } }]
   }

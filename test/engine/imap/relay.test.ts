@@ -85,13 +85,13 @@ describe('pass-through', () => {
 
   it('carries literals to a server with and without LITERAL+', () => {
     const plus = Stage.ready()
-    plus.client('b SEARCH BODY {5}\r\n')
+    plus.client('b SEARCH TO {5}\r\n')
     assert.equal(plus.takeClient(), '+ OK\r\n')
     plus.client('hello FROM {2+}\r\nab\r\n')
-    assert.equal(plus.takeUpstream(), 'b SEARCH BODY {5+}\r\nhello FROM {2+}\r\nab\r\n')
+    assert.equal(plus.takeUpstream(), 'b SEARCH TO {5+}\r\nhello FROM {2+}\r\nab\r\n')
     const sync = Stage.ready({}, 'IMAP4rev1')
-    sync.client('b SEARCH BODY {5+}\r\nhello FROM {2+}\r\nab\r\nc NOOP\r\n')
-    assert.equal(sync.takeUpstream(), 'b SEARCH BODY {5}\r\n')
+    sync.client('b SEARCH TO {5+}\r\nhello FROM {2+}\r\nab\r\nc NOOP\r\n')
+    assert.equal(sync.takeUpstream(), 'b SEARCH TO {5}\r\n')
     sync.server('+ go\r\n')
     assert.equal(sync.takeUpstream(), 'hello FROM {2}\r\n')
     sync.server('* 3 EXISTS\r\n+ go\r\n')

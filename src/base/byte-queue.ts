@@ -1,21 +1,33 @@
 /**
  * Octets waiting to be read, as the list of buffers in which they came: no copy on the way in, one on the way out
  * only where a read spans buffers. All positions count from the first octet not yet taken.
+ *
+ * But for small buffers that pile up: they are copied together. A line that comes octet by octet would else be a
+ * quarter of a million buffers, some hundred octets each, and a walk over all of them for each further one.
  */
+
+/** Smaller ones are copied behind what waits already; the room they are copied to. */
+const SMALL_OCTETS = 512
+const ROOM_OCTETS = 4096
+
 export class ByteQueue {
   #parts: Buffer[] = []
   /** Octets of `#parts[0]` already taken. */
   #skip = 0
   #length = 0
+  /** Where small buffers are copied: the last part ends at `used` of it, or has nothing to do with it. */
+  #room: { readonly bytes: Buffer; used: number } | null = null
 
   get length(): number {
     return this.#length
   }
 
-  /** Appends; the buffer is kept, not copied. */
+  /** Appends; the buffer is kept, or copied. */
   push(bytes: Buffer): void {
     if (bytes.length === 0) return
-    this.#parts.push(bytes)
+    // What comes alone is on its way out in a moment.
+    if (bytes.length <= SMALL_OCTETS && this.#length > 0) this.#copyBehind(bytes)
+    else this.#parts.push(bytes)
     this.#length += bytes.length
   }
 
@@ -58,14 +70,15 @@ export class ByteQueue {
 
   /** Position of an octet value at or after `from`, -1 if absent. Linear in what is searched; resume with `from`. */
   indexOf(octet: number, from = 0): number {
-    let base = -this.#skip
-    for (const part of this.#parts) {
-      const end = base + part.length
-      if (end > from) {
-        const at = part.indexOf(octet, Math.max(from - base, 0))
-        if (at >= 0) return base + at
-      }
-      base = end
+    // From the end: what was searched before is not walked over again.
+    let first = this.#parts.length
+    let base = this.#length
+    while (first > 0 && base > from) base -= this.#parts[--first]!.length
+    for (let i = first; i < this.#parts.length; i++) {
+      const part = this.#parts[i]!
+      const at = part.indexOf(octet, Math.max(from - base, 0))
+      if (at >= 0) return base + at
+      base += part.length
     }
     return -1
   }
@@ -74,6 +87,23 @@ export class ByteQueue {
     this.#parts = []
     this.#skip = 0
     this.#length = 0
+    this.#room = null
+  }
+
+  #copyBehind(bytes: Buffer): void {
+    const last = this.#parts.at(-1)
+    const room = this.#room
+    if (room === null || last?.buffer !== room.bytes.buffer || room.used + bytes.length > ROOM_OCTETS) {
+      const fresh = Buffer.allocUnsafeSlow(ROOM_OCTETS)
+      fresh.set(bytes)
+      this.#room = { bytes: fresh, used: bytes.length }
+      this.#parts.push(fresh.subarray(0, bytes.length))
+      return
+    }
+    room.bytes.set(bytes, room.used)
+    room.used += bytes.length
+    // Nothing that was given out changes: it ends before.
+    this.#parts[this.#parts.length - 1] = room.bytes.subarray(last.byteOffset, room.used)
   }
 
   #copyTo(out: Buffer): void {
@@ -97,5 +127,6 @@ export class ByteQueue {
     }
     if (whole > 0) this.#parts.splice(0, whole)
     this.#skip = left
+    if (this.#length === 0) this.#room = null
   }
 }

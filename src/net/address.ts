@@ -25,6 +25,11 @@ export function addressUnit(address: string): string {
     .join(':')}::/64`
 }
 
+/** @param address normalised */
+export function isLoopback(address: string): boolean {
+  return isIP(address) === 4 ? address.startsWith('127.') : address === '::1' || address === '0:0:0:0:0:0:0:1'
+}
+
 export class Networks {
   readonly #list = new BlockList()
   readonly #empty: boolean

@@ -354,7 +354,7 @@ export class Drive {
       gone: (error) => {
         if (!current()) return
         if (side === 'upstream') void this.#forgetUpstream()?.finish()
-        else this.#clientGone ??= setTimeout(() => this.#close(new GatewayError('TIMEOUT')), CLIENT_GONE_MS)
+        else this.#clientGone ??= setTimeout(() => this.#giveUp(), CLIENT_GONE_MS)
         const reason = (error as NodeJS.ErrnoException | null)?.code ?? 'error'
         const code = side === 'upstream' ? 'UPSTREAM_CONNECTION' : 'IO'
         this.#event({
@@ -380,6 +380,12 @@ export class Drive {
     this.#upstream = null
     for (const resolve of this.#whenDrained.splice(0)) resolve()
     return upstream
+  }
+
+  /** The session may have something to log. */
+  #giveUp(): void {
+    this.#event({ on: 'deadline' })
+    this.#close(new GatewayError('TIMEOUT'))
   }
 
   #hangUp(abort: boolean): Promise<void> {

@@ -14,7 +14,7 @@ import { listenerKey } from '../base/hand-over.ts'
 import type { Log } from '../base/log.ts'
 import { publicRandom } from '../engine/seal/random.ts'
 import type { Session, SessionStart } from '../engine/session.ts'
-import { normalAddress } from '../net/address.ts'
+import { isLoopback, normalAddress } from '../net/address.ts'
 import { Drive, type DriveEnd } from '../net/drive.ts'
 import type { HttpResponse } from '../net/http.ts'
 import type { Probe } from '../net/now/now.ts'
@@ -104,7 +104,10 @@ export class WorkerApp {
   static async start(options: WorkerAppOptions): Promise<WorkerApp> {
     const { file, composition, log } = options
     const listeners = file.daemons.map((entry) => new Listener(entry, { file, log, ...composition.listenerParts }))
-    for (const listener of listeners) await listener.check()
+    for (const listener of listeners) {
+      await listener.check()
+      composition.spools.check(listener.main.config)
+    }
     let app: WorkerApp
     let isReady = (): boolean => true
     const admin =
@@ -277,11 +280,13 @@ export class WorkerApp {
       local,
       tls,
       tlsLevel: config['tls.level'],
+      plaintextLogin: config['tls.loopback'] && isLoopback(client.address),
       version: this.#options.version,
       nowMs: Date.now,
       random: publicRandom,
       maxbufOctets: config.maxbuf,
       maxRecipients: config['limits.recipients'],
+      ...(config['limits.messageOctets'] > 0 ? { maxMessageOctets: config['limits.messageOctets'] } : {}),
       oauth: this.#options.composition.login.takesBearers,
     }
   }

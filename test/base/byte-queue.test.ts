@@ -36,12 +36,31 @@ test('finds an octet from any position, counted from the first octet not taken',
   }
 })
 
-test('chunks come out without a copy and never span buffers', () => {
-  const queue = filled(10)
+test('chunks of large buffers come out without a copy and never span buffers', () => {
+  const large = Buffer.concat(Array<Buffer>(100).fill(TEXT))
+  const queue = new ByteQueue()
+  for (let at = 0; at < large.length; at += 860) queue.push(large.subarray(at, at + 860))
   const out: Buffer[] = []
-  while (queue.length > 0) out.push(queue.takeChunk(7))
-  assert.ok(out.every((chunk) => chunk.length > 0 && chunk.length <= 7 && chunk.buffer === TEXT.buffer))
-  assert.deepEqual(Buffer.concat(out), TEXT)
+  while (queue.length > 0) out.push(queue.takeChunk(700))
+  assert.ok(out.every((chunk) => chunk.length > 0 && chunk.length <= 700 && chunk.buffer === large.buffer))
+  assert.deepEqual(Buffer.concat(out), large)
+})
+
+test('small buffers that pile up share one; what was given out does not change', () => {
+  const queue = new ByteQueue()
+  const out: Buffer[] = []
+  const buffers = new Set<ArrayBufferLike>()
+  for (let i = 0; i < 40_000; i++) {
+    queue.push(Buffer.from([i & 0xff]))
+    if (i % 1000 !== 999) continue
+    const chunk = queue.takeChunk(700)
+    out.push(chunk)
+    buffers.add(chunk.buffer)
+  }
+  while (queue.length > 0) out.push(queue.takeChunk(5000))
+  assert.deepEqual(Buffer.concat(out), Buffer.from(Array.from({ length: 40_000 }, (_, i) => i & 0xff)))
+  assert.ok(out.length < 120, `${out.length} pieces`)
+  assert.ok(buffers.size < 40, `${buffers.size} buffers`)
 })
 
 test('taking more than there is is a programming error', () => {

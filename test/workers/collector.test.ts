@@ -1,6 +1,6 @@
 /** Whole garbage collections while buffers come and go, before and after: counted, not timed. */
 import assert from 'node:assert/strict'
-import { constants, PerformanceObserver } from 'node:perf_hooks'
+import { constants, type PerformanceEntry, PerformanceObserver } from 'node:perf_hooks'
 import { test } from 'node:test'
 import { setImmediate } from 'node:timers/promises'
 import { tuneCollector } from '../../src/workers/collector.ts'
@@ -20,8 +20,8 @@ test('buffers that live for a moment start no whole collections', async () => {
 async function wholeCollections(): Promise<number> {
   let count = 0
   const observer = new PerformanceObserver((list) => {
-    for (const { detail } of list.getEntries()) {
-      if ((detail as { kind: number }).kind === constants.NODE_PERFORMANCE_GC_MAJOR) count++
+    for (const entry of list.getEntries() as (PerformanceEntry & { readonly detail: { readonly kind: number } })[]) {
+      if (entry.detail.kind === constants.NODE_PERFORMANCE_GC_MAJOR) count++
     }
   })
   observer.observe({ entryTypes: ['gc'] })

@@ -37,6 +37,10 @@ export const OPTIONS = {
     doc: 'What clients need: none = no TLS, optional = TLS may be used, others = TLS before any login.',
   }),
   'tls.persist': flag(false, { scope: 'listener', doc: 'TLS from the first octet (only in a daemons[] entry).' }),
+  'tls.loopback': flag(false, {
+    scope: 'listener',
+    doc: 'Clients on loopback addresses may log in without TLS; not where a relay on this machine brings others.',
+  }),
   'tls.min': oneOf(['1.2', '1.3'], '1.2', { scope: 'listener', doc: 'Oldest TLS version accepted from clients.' }),
   caBundle: text({ scope: 'listener', doc: 'CA file for outgoing TLS, in place of the system’s.' }),
   'sni.prefix': text({ scope: 'listener', doc: 'Per-host configuration: file prefix + host + suffix.' }),
@@ -73,6 +77,14 @@ export const OPTIONS = {
   ),
   'now.e2e': text({ doc: 'Where /e2e/… redirects to.' }),
   'now.origins': list({ doc: 'Origins whose pages may use the HTTP side.' }),
+  'now.s3.bucket': text({ doc: 'Bucket of an S3-compatible store that takes the place of now.dir.' }),
+  'now.s3.endpoint': text({ doc: 'Its address, e.g. https://s3.example.com; absent: Amazon’s in that region.' }),
+  'now.s3.region': textOr('us-east-1', { doc: 'Its region.' }),
+  'now.s3.prefix': text({ doc: 'Before each object’s name, e.g. spool/.' }),
+  'now.s3.credentials': text({
+    doc: 'File with {"accessKeyId": …, "secretAccessKey": …}; readable by its owner alone.',
+  }),
+  'now.s3.caBundle': text({ doc: 'CA file for the store, in place of the system’s.' }),
   'now.retention.days': factor({ default: 0, doc: 'Spooled messages older than this are deleted; 0: never.' }),
   'now.retention.bytes': octets({
     default: 0,
@@ -98,6 +110,10 @@ export const OPTIONS = {
     min: 1,
     scope: 'listener',
     doc: 'Open sessions per client address (IPv6: /64), over all workers.',
+  }),
+  'limits.messageOctets': octets({
+    default: 0,
+    doc: '(smtp) Largest message taken, before it is sealed; 0: no limit.',
   }),
   'limits.recipients': count({ default: 1000, min: 1, doc: '(smtp) Recipients per message.' }),
   'limits.waiting': count({

@@ -41,7 +41,9 @@ export function parseCapabilities(reply: Reply): Capabilities {
     const auth = /^AUTH=(.*)$/i.exec(keyword)
     const name = auth === null ? keyword.toUpperCase() : 'AUTH'
     const added = auth === null || auth[1] === '' ? params : [auth[1]!, ...params]
-    lines.set(name, [...(lines.get(name) ?? []), ...added])
+    const known = lines.get(name)
+    if (known === undefined) lines.set(name, added)
+    else for (const param of added) known.push(param)
   }
   const size = lines.get('SIZE')
   return {

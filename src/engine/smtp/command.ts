@@ -39,9 +39,16 @@ const MAX_PARAMETERS = 16
 export function parseCommand(line: Buffer): Command {
   const text = line.toString('utf8')
   if (!isUtf8(line) || /[\x00-\x08\x0a-\x1f\x7f]/.test(text)) throw new GatewayError('SYNTAX', { reason: 'octets' })
-  const form = /^([A-Za-z0-9-]{0,32})(?:[ \t]+(.*?))?[ \t]*$/s.exec(text)
+  const form = /^([A-Za-z0-9-]{0,32})(?:[ \t]+|$)/.exec(text)
   if (form === null) return { verb: '', args: '' }
-  return { verb: (form[1] ?? '').toUpperCase(), args: form[2] ?? '' }
+  // An expression that looks for blanks at the end takes quadratic time. Of white space a line has these two only.
+  return { verb: form[1]!.toUpperCase(), args: trimEnd(text.slice(form[0].length)) }
+}
+
+function trimEnd(text: string): string {
+  let end = text.length
+  while (end > 0 && (text[end - 1] === ' ' || text[end - 1] === '\t')) end--
+  return text.slice(0, end)
 }
 
 /** Domain or address literal of EHLO and HELO. Ours goes to the provider, so it has to be one token. @throws GatewayError SYNTAX */
@@ -77,11 +84,14 @@ const BRACKETED = new RegExp(`^<(?:@${DOMAIN}(?:,@${DOMAIN})*:)?${MAILBOX}>(?=[ 
 /** QUIRK: scripts and small devices leave the brackets out; RFC 5321 §4.1.1.2 wants them. */
 const BARE = new RegExp(`^${MAILBOX}(?=[ \\t]|$)`, 'u')
 
+/** Their lower case is ASCII's: `\u212a` would find the vault of somebody else's `k` (U+0130: `i` and a dot above). */
+const LOOKALIKE = /[\u0130\u212a]/u
+
 function parsePath(text: string): { path: Path; length: number } {
   const empty = /^<>(?=[ \t]|$)/.exec(text)
   if (empty !== null) return { path: { text: '<>', address: null }, length: 2 }
   const form = BRACKETED.exec(text) ?? BARE.exec(text)
-  if (form === null || Buffer.byteLength(form[0]) > MAX_PATH_OCTETS) throw syntax('address')
+  if (form === null || Buffer.byteLength(form[0]) > MAX_PATH_OCTETS || LOOKALIKE.test(form[0])) throw syntax('address')
   const [whole, local = '', domain] = form
   const at = domain === undefined ? '' : `@${domain}`
   const plain = local.startsWith('"') ? local.slice(1, -1).replace(/\\(.)/g, '$1') : local

@@ -86,13 +86,26 @@ export class MessageUpload {
 
   /** What the client gets for the provider's reply to the whole message. */
   finalReply(reply: Reply): Reply {
-    const { envelope, outcome } = this.#options
-    const { fromClient, toProvider } = this.#transfer.octets
     const accepted = isPositive(reply)
     this.#asking.push({ do: 'spool', step: accepted ? 'keep' : 'drop' })
-    this.#asking.log(accepted ? 'info' : 'warn', 'message', {
-      result: accepted ? 'accepted' : 'refused by the provider',
-      code: reply.code,
+    this.#log(accepted ? 'info' : 'warn', accepted ? 'accepted' : 'refused by the provider', reply.code)
+    if (!accepted) return reply
+    return withLine(reply, this.#uri ?? 'VESmail WARNING: This email was NOT encrypted')
+  }
+
+  /** The provider has all of it, and its reply will never be known: it may be delivered, and be sent again. */
+  outcomeUnknown(why: string): void {
+    // If it is delivered, its readers look for the copy; if it is sent again, that one takes its place.
+    this.#asking.push({ do: 'spool', step: 'keep' })
+    this.#log('error', 'outcome unknown', why)
+  }
+
+  #log(level: 'info' | 'warn' | 'error', result: string, code: number | string): void {
+    const { envelope, outcome } = this.#options
+    const { fromClient, toProvider } = this.#transfer.octets
+    this.#asking.log(level, 'message', {
+      result,
+      code,
       mode: envelope.mode,
       encrypted: outcome === 'sealed',
       uri: this.#uri,
@@ -101,8 +114,6 @@ export class MessageUpload {
       fromClientOctets: fromClient,
       toProviderOctets: toProvider,
     })
-    if (!accepted) return reply
-    return withLine(reply, this.#uri ?? 'VESmail WARNING: This email was NOT encrypted')
   }
 
   #ask(ask: TransformAsk): void {

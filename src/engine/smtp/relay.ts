@@ -62,6 +62,8 @@ export class Relay {
   /** Of the last MAIL that was read; null outside a transaction. */
   #envelope: Envelope | null = null
   #upload: MessageUpload | null = null
+  /** Is with the provider whole, and waits for its reply. */
+  #awaited: MessageUpload | null = null
 
   constructor(options: RelayOptions, asking: Asking) {
     this.#options = options
@@ -186,9 +188,15 @@ export class Relay {
       this.#upload!.break(error, null)
       return
     }
-    // After the final dot nobody knows whether the provider has the message: the client asks again.
+    // Whether the provider has taken the message nobody knows: a yes could be a lie, so the client sends it again.
     if (this.#stage === 'closing') this.#send(transactionReply(error))
     this.#over(lostReply(error), error)
+  }
+
+  /** The session ends, whatever is under way. */
+  onEnd(why: GatewayError | 'quit' | 'drained'): void {
+    this.#awaited?.outcomeUnknown(typeof why === 'string' ? why : why.code)
+    this.#awaited = null
   }
 
   /** @returns false: the provider has the whole message, so its reply is waited for */
@@ -354,11 +362,13 @@ export class Relay {
       return
     }
     this.#stage = 'closing'
+    this.#awaited = upload
     this.#queue.push({
       state: 'sent',
       send: null,
       settle: (reply) => {
         this.#stage = 'commands'
+        this.#awaited = null
         return upload.finalReply(reply)
       },
       reply: null,

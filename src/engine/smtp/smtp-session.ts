@@ -24,6 +24,7 @@ const DATA_MS = 900_000
 const MAX_FAILED_LOGINS = 3
 /** Commands that we refuse before we hang up: who sends that many is no mail client. */
 const MAX_BAD_COMMANDS = 20
+const BAD_FAULTS: readonly string[] = ['SYNTAX', 'SMTP_SEQUENCE', 'SASL_SEQUENCE', 'SASL_CANCELLED']
 /** Unread input of a client that need not wait, as while a message is being sealed. */
 const MAX_UNREAD_OCTETS = 64 * 1024
 
@@ -185,7 +186,7 @@ export class SmtpSession implements Session {
     if (code === 'INTERNAL') throw error
     if (this.#relay !== null) this.#relay.refuse(error)
     else this.#reply(replyOfFault(error.fault.smtp, error.wireText))
-    if (code === 'SYNTAX' || code === 'SMTP_SEQUENCE') this.#bad()
+    if (BAD_FAULTS.includes(code)) this.#bad()
   }
 
   #bad(): void {
@@ -332,6 +333,7 @@ export class SmtpSession implements Session {
     const sasl = saslServer(name, this.#start.oauth === true)
     if (sasl === null) {
       this.#reply(replyOf(504, '5.5.4 Unrecognized authentication type'))
+      this.#bad()
       return
     }
     this.#sasl = sasl
@@ -451,6 +453,7 @@ export class SmtpSession implements Session {
     // A message under way must not be taken for whole.
     if (this.#relay?.uploading === true) this.#asking.push({ do: 'hang-up', abort: true })
     this.#phase = 'closed'
+    this.#relay?.onEnd(why)
     this.#clientLogin?.abandon()
     this.#asking.forget()
     this.#asking.push({ do: 'deadline', ms: null })

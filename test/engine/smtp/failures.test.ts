@@ -45,6 +45,8 @@ interface Row {
   readonly after: string
   readonly hungUp?: 'no' | 'finished' | 'aborted'
   readonly closes?: boolean
+  /** Why the log has to say that nobody knows whether the message is delivered. */
+  readonly unknown?: string
 }
 
 /** A sealer that breaks when the text appears in its input. */
@@ -75,6 +77,13 @@ class BreaksAt implements Transform {
   answer(): TransformAction[] {
     return this.#inner.answer()
   }
+}
+
+/** The provider has the whole message, and has not answered yet. */
+function atFinalDot(one: Player): void {
+  one.feed('client', Buffer.from('.\r\n'))
+  assert(one.output.upstream.endsWith('\r\n.\r\n'))
+  one.output.upstream = ''
 }
 
 const heldKey: World = { answers: { 'seal-key': () => HOLD } }
@@ -153,13 +162,47 @@ const ROWS: Row[] = [
   {
     what: 'provider gone between the final dot and its reply: not acknowledged',
     before: `${DATA_OK}\n${SOME}`,
-    fail: (one) => {
-      one.feed('client', Buffer.from('.\r\n'))
-      assert(one.output.upstream.endsWith('\r\n.\r\n'))
-      one.output.upstream = ''
-    },
+    fail: atFinalDot,
     after: `! provider gone\nS: 451 4.3.0 XVES-17 Connection error, check host & port in the VESmail profile\nS: ${LOST}`,
     closes: true,
+    unknown: 'UPSTREAM_CONNECTION',
+  },
+  {
+    what: 'provider silent after the final dot: not acknowledged',
+    before: `${DATA_OK}\n${SOME}`,
+    fail: atFinalDot,
+    after: '! deadline\nS: 420 Timeout',
+    closes: true,
+    unknown: 'TIMEOUT',
+  },
+  {
+    what: 'forced to stop after the final dot: not acknowledged',
+    before: `${DATA_OK}\n${SOME}`,
+    fail: atFinalDot,
+    after: '! drain!\nS: 421 4.3.2 Server restarting, reconnect',
+    closes: true,
+    unknown: 'drained',
+  },
+  {
+    what: 'provider says nonsense after the final dot: not acknowledged',
+    before: `${DATA_OK}\n${SOME}`,
+    fail: atFinalDot,
+    after: `P: what?
+    S: 451 4.3.0 XVES-20 Unexpected response from the remote server
+    S: 421 4.4.2 XVES-20 Unexpected response from the remote server`,
+    closes: true,
+    unknown: 'UPSTREAM_UNEXPECTED',
+  },
+  {
+    what: 'client and then provider gone after the final dot',
+    before: `${DATA_OK}\n${SOME}`,
+    fail: (one) => {
+      atFinalDot(one)
+      one.play('! client gone')
+    },
+    after: `! provider gone\nS: 451 4.3.0 XVES-17 Connection error, check host & port in the VESmail profile`,
+    closes: true,
+    unknown: 'UPSTREAM_CONNECTION',
   },
   {
     what: 'provider refuses the whole message: passed on, the session goes on',
@@ -299,6 +342,11 @@ for (const row of ROWS) {
     assert.equal(one.closed !== null, row.closes ?? false)
     const accepted = one.logs.filter(({ event, fields }) => event === 'message' && fields.result === 'accepted')
     assert.equal(accepted.length, row.what.startsWith('client gone after its message') ? 1 : 0)
+    const unknown = one.logs.filter(({ fields }) => fields.result === 'outcome unknown')
+    assert.deepEqual(
+      unknown.map(({ fields }) => fields.code),
+      row.unknown === undefined ? [] : [row.unknown],
+    )
   })
 }
 

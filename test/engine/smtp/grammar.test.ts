@@ -98,6 +98,9 @@ test('paths that two servers could read in two ways are refused', () => {
     'TO:<@example.org>',
     'TO:Bob <bob@example.org>',
     'FROM:<a@b>',
+    // In lower case the addresses of other people: bok@…, i̇…
+    'TO:<bo\u212a@example.org>',
+    'TO:<\u0130van@example.org>',
     `TO:<${'x'.repeat(520)}@example.org>`,
   ]) {
     assert.throws(() => parsePathCommand(bad, 'TO'), { code: 'SYNTAX' }, bad)

@@ -1,6 +1,7 @@
 /**
- * `npm run fuzz -- [TARGET] --seconds N [--seed S] [--json OUT]`: cases from a seed, one after the other, until the time
- * is up. A failing case is run again alone with `--seed S --seconds 0`. Exit 0 only if none failed.
+ * `npm run fuzz -- [TARGET] --seconds N [--cases N] [--seed S] [--json OUT]`: cases from a seed, one after the other,
+ * until the time is up, or so many cases have run (without --seconds: however long that takes). A failing case is run
+ * again alone with `--seed S --seconds 0`; where it ended, the next run may go on. Exit 0 only if none failed.
  */
 import { randomInt } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
@@ -22,6 +23,9 @@ interface Failure {
 }
 
 const MAX_FAILURES = 20
+const DEFAULT_SECONDS = 10
+/** As good as none. */
+const NO_END_SECONDS = 365 * 86_400
 const MIB = 1 << 20
 /** What memory in use may grow by after the first cases: cases are small, so more is a leak. */
 const MAX_GROWTH_MIB = 64
@@ -37,7 +41,12 @@ function usedMib(): number {
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { seconds: { type: 'string', default: '10' }, seed: { type: 'string' }, json: { type: 'string' } },
+  options: {
+    seconds: { type: 'string' },
+    cases: { type: 'string' },
+    seed: { type: 'string' },
+    json: { type: 'string' },
+  },
 })
 const chosen = positionals.length === 0 ? TARGETS : TARGETS.filter(({ name }) => positionals.includes(name))
 if (chosen.length === 0) {
@@ -45,16 +54,19 @@ if (chosen.length === 0) {
   process.exit(2)
 }
 const first = values.seed === undefined ? randomInt(2 ** 31) : Number(values.seed)
-if (![first, Number(values.seconds)].every((n) => Number.isFinite(n) && n >= 0)) {
-  console.error('--seconds and --seed take numbers')
+const wanted = values.cases === undefined ? Number.POSITIVE_INFINITY : Number(values.cases)
+const seconds = Number(values.seconds ?? (values.cases === undefined ? DEFAULT_SECONDS : NO_END_SECONDS))
+if (![first, seconds].every((n) => Number.isFinite(n) && n >= 0) || !(wanted > 0)) {
+  console.error('--seconds, --cases and --seed take numbers')
   process.exit(1)
 }
-const end = Date.now() + Number(values.seconds) * 1000
+const end = Date.now() + seconds * 1000
 const failures: Failure[] = []
 let cases = 0
 let settledMib = 0
 console.log(`seed ${first}; targets ${chosen.map(({ name }) => name).join(', ')}`)
-for (let seed = first; ; seed++) {
+let seed = first
+for (; ; seed++) {
   for (const target of chosen) {
     try {
       target.run(diceOf(seed), seed)
@@ -65,13 +77,15 @@ for (let seed = first; ; seed++) {
     cases++
   }
   if (Math.floor(cases / chosen.length) === SETTLED_CASES) settledMib = usedMib()
-  if (Date.now() >= end || failures.length >= MAX_FAILURES) break
+  if (cases >= wanted || Date.now() >= end || failures.length >= MAX_FAILURES) break
 }
 const grownMib = settledMib === 0 ? 0 : usedMib() - settledMib
 if (grownMib > MAX_GROWTH_MIB) {
   failures.push({ target: 'memory', seed: first, detail: `grew by ${grownMib.toFixed(0)} MiB` })
 }
-console.log(`${cases} cases, ${failures.length} failures, memory grew by ${Math.max(0, grownMib).toFixed(0)} MiB`)
+console.log(
+  `${cases} cases to seed ${seed}, ${failures.length} failures, memory grew by ${Math.max(0, grownMib).toFixed(0)} MiB`,
+)
 const from = process.env.INIT_CWD ?? process.cwd()
 if (values.json !== undefined) writeFileSync(resolve(from, values.json), JSON.stringify({ cases, failures }))
 process.exitCode = failures.length > 0 ? 1 : 0

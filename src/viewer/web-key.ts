@@ -18,6 +18,11 @@ export class WebKey {
     this.privateKey = privateKey
   }
 
+  /** As KeyObject has it: by this a session knows whether it can open anything. */
+  get type(): 'private' | 'public' {
+    return this.privateKey === null ? 'public' : 'private'
+  }
+
   get publicHalf(): WebKey {
     return new WebKey(this.kind, this.publicKey, null)
   }

@@ -8,6 +8,7 @@ import { inlineKeyOperations } from '../../src/engine/seal/key-job.ts'
 import type { KeyKind } from '../../src/engine/seal/vault-key.ts'
 import { encryptPrivateKey } from '../../src/engine/seal/vault-key-pbes2.ts'
 import { WebKeyOperations } from '../../src/viewer/keys.ts'
+import { createPublicKey } from '../../src/viewer/stand-in/crypto.ts'
 
 const veskey = Buffer.from('a VESkey of the test')
 const browser = new WebKeyOperations()
@@ -112,4 +113,18 @@ test('an unknown algorithm is named', async () => {
     assert.match(String(error.detail.text), /1\.3\.101\.110/)
     return true
   })
+})
+
+test('a session knows what its key can do, and takes its public half, as with the keys of Node', async () => {
+  for (const kind of ['P-256', 'ML-KEM-768'] as const) {
+    const made = await gateway.run('make', { kind, veskey, rounds: null })
+    const { key } = await browser.run('unlock', { privateKey: made.privateKey, veskey, sealed: [] })
+    const there = await gateway.run('unlock', { privateKey: made.privateKey, veskey, sealed: [] })
+    assert.equal(key.key.type, there.key.key.type)
+    const half = createPublicKey(key.key)
+    assert.equal(half.type, 'public')
+    const sealed = (await browser.run('seal', { keys: [{ ...key, key: half as never }], value: veskey })).sealed
+    assert.deepEqual(Buffer.from((await gateway.run('open', { key: there.key, sealed })).values[0]!), veskey)
+    assert.equal((await browser.run('read', { publicKey: made.publicKey })).key.type, 'public')
+  }
 })

@@ -44,7 +44,7 @@ const RULES = {
     layers: ['base', 'engine', 'ves'],
     packages: [
       ...['net', 'tls', 'dns', 'dns/promises', 'fs', 'http', 'crypto', 'buffer', 'util', 'undici', ...ANY_FILE_IO],
-      ...['node-forge', '@peculiar/x509', 'uWebSockets.js', 'zod', 'fs/promises'],
+      ...['node-forge', '@peculiar/x509', 'uWebSockets.js', 'zod', 'fs/promises', 'https', '@aws-sdk/client-s3'],
     ],
   },
   workers: {
@@ -72,6 +72,7 @@ const ONLY_IN = {
   'node-forge': ['net'],
   '@peculiar/x509': ['net'],
   esbuild: ['viewer/bundle.ts'],
+  '@aws-sdk/client-s3': ['net/now/spool-s3.ts'],
 }
 
 const FROM =

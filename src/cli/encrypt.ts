@@ -11,7 +11,7 @@ import type { Spool, SpoolPlace, SpoolWriter } from '../net/now/spool.ts'
 import type { Recipient, VesSession } from '../ves/client/ves-client.ts'
 import { loadBanners } from '../workers/banners.ts'
 import { mailSettings } from '../workers/mail-settings.ts'
-import { directorySpool } from '../workers/spools.ts'
+import { spoolOf } from '../workers/spools.ts'
 import { type Copy, type FilterOptions, runFilter, withFilterOptions } from './filter.ts'
 
 /** A header may name thousands; the repository is asked for so many at a time. */
@@ -33,16 +33,16 @@ async function encrypt(options: FilterOptions): Promise<void> {
       totalOctets: null,
       addedIdStays: false,
     })
-    const directory = config['now.dir']
+    const spool = spoolOf(config, log)
     return {
       transform,
       answers: { 'seal-key': (ask) => makeKey(ask, session, settings) },
-      ...(directory === null
+      ...(spool === null
         ? {}
         : {
             copy: () => {
               const place = { creator: session.user.email, messageId: transform.facts.messageId }
-              return spoolCopy(directorySpool(directory, config), place)
+              return spoolCopy(spool, place)
             },
           }),
     }

@@ -6,6 +6,16 @@ export function statusLine(status: number): string {
   return `${status} ${STATUS_CODES[status] ?? 'Unknown'}`
 }
 
+/** A whole answer as it goes over the wire. The body must be here. @param date RFC 9110 §6.6.1 */
+export function printAnswer({ status, headers, body }: HttpResponse, date: string): Buffer {
+  const octets = typeof body === 'string' ? Buffer.from(body) : Buffer.isBuffer(body) ? body : Buffer.alloc(0)
+  const lines = Object.entries(checkedHeaders(headers)).flatMap(([name, value]) =>
+    [value].flat().map((one) => `${name}: ${one}\r\n`),
+  )
+  const head = `HTTP/1.1 ${statusLine(status)}\r\nDate: ${date}\r\n${lines.join('')}Content-Length: ${octets.length}\r\n\r\n`
+  return Buffer.concat([Buffer.from(head, 'latin1'), octets])
+}
+
 /** A JSON error of the server itself: no handler was asked, or it failed. */
 export function failureAnswer(status: number, message: string): HttpResponse {
   return {

@@ -7,7 +7,7 @@
  * Not here: what a request means, and who may come in.
  */
 import { connect, type Socket } from 'node:net'
-import { type FramerLimits, RequestFramer } from './http-request-framer.ts'
+import { type FramerLimits, RequestFramer, type RequestPiece } from './http-request-framer.ts'
 import { printProxyV2 } from './relay.ts'
 import { WebSocketSlicer } from './websocket-slicer.ts'
 
@@ -22,6 +22,8 @@ export interface FrontOptions {
   readonly idleMs: number
   /** From a request's first octet to its last, unless it is streamed: who sends an octet at a time is never idle. */
   readonly requestMs: number
+  /** The whole answer to a GET of this path where it is known beforehand: it need not go through the server. */
+  readonly ready: (path: string) => Buffer | null
 }
 
 /** What the server behind has to answer in place of the request. The connection ends with it. */
@@ -39,9 +41,9 @@ const TIMEOUT_ANSWER = 'HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\ncon
 /** Closing with unread octets resets the connection and may destroy the answer: input is discarded that long. */
 const DISCARD_MS = 2000
 /** Octets for a client that reads slowly before the server is not read any more. */
-const MAX_CLIENT_OCTETS = 32 * 1024
+const MAX_CLIENT_OCTETS = 16 * 1024
 /** All connections read from behind into this one, one after the other: what came is copied out at once. */
-const READ_BUFFER = Buffer.allocUnsafe(32 * 1024)
+const READ_BUFFER = Buffer.allocUnsafe(64 * 1024)
 
 export class HttpFront {
   /** Settles when the connection is over; never rejects. */
@@ -58,6 +60,8 @@ export class HttpFront {
   /** The server was held back since the last request: if it hangs up then, it may have lost patience, and octets. */
   #stalled = false
   #held = false
+  /** Requests are here, answers are not taken. */
+  #waiting = false
   #clientEnded = false
   #requestBegunMs = 0
   refusal: Refusal | null = null
@@ -174,6 +178,12 @@ export class HttpFront {
 
   #pump(): void {
     while (this.#phase === 'reading' || this.#phase === 'streaming') {
+      if (this.#phase === 'reading' && this.#client.writableLength > MAX_CLIENT_OCTETS) {
+        // Who asks and asks without reading answers waits.
+        this.#waiting = true
+        this.#client.pause()
+        return
+      }
       const piece = this.#framer.next()
       if (piece === null) {
         const isLate = performance.now() - this.#requestBegunMs > this.#options.requestMs
@@ -183,6 +193,7 @@ export class HttpFront {
       switch (piece.on) {
         case 'request':
         case 'begin':
+          if (piece.on === 'request' && this.#answeredHere(piece)) break
           this.#phase = piece.on === 'begin' ? 'streaming' : 'answering'
           this.#closes = piece.closes
           this.#toServer(piece.octets)
@@ -204,6 +215,14 @@ export class HttpFront {
           return
       }
     }
+  }
+
+  /** Not where the server was asked before: its octets may still be on their way, and come first. */
+  #answeredHere({ path, closes }: Extract<RequestPiece, { on: 'request' }>): boolean {
+    if (path === null || closes || this.#draining || this.#clientEnded || this.#inner !== null) return false
+    const answer = this.#options.ready(path)
+    if (answer !== null) this.#client.write(answer, this.#written)
+    return answer !== null
   }
 
   #refuse(status: number, text: string): void {
@@ -231,10 +250,10 @@ export class HttpFront {
 
   #connect(): Socket {
     const { unixPath, address } = this.#options
-    const inner = connect({
+    const inner: Socket = connect({
       path: unixPath,
       allowHalfOpen: true,
-      onread: { buffer: READ_BUFFER, callback: (octets, buffer) => this.#fromServer(inner, octets, buffer) },
+      onread: { buffer: READ_BUFFER, callback: (octets, buffer): boolean => this.#fromServer(inner, octets, buffer) },
     })
     inner.write(printProxyV2({ address, port: 0 }, { address: '0.0.0.0', port: 0 }))
     inner.on('error', () => inner.destroy())
@@ -293,7 +312,8 @@ export class HttpFront {
   #idle(): void {
     switch (this.#phase) {
       case 'reading':
-        if (this.#framer.isInside) this.#refuse(408, 'Timeout')
+        if (this.#client.writableLength > 0) this.#client.destroy()
+        else if (this.#framer.isInside) this.#refuse(408, 'Timeout')
         else this.#finish()
         break
       case 'streaming':
@@ -334,6 +354,11 @@ export class HttpFront {
   }
 
   readonly #written = (): void => {
-    if (this.#client.writableLength <= MAX_CLIENT_OCTETS / 2) this.#inner?.resume()
+    if (this.#client.writableLength > MAX_CLIENT_OCTETS / 2) return
+    this.#inner?.resume()
+    if (!this.#waiting) return
+    this.#waiting = false
+    this.#client.resume()
+    this.#pump()
   }
 }

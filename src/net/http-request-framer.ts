@@ -19,7 +19,8 @@ export interface FramerLimits {
 
 /** `closes`: the client wants no further answer on this connection. */
 export type RequestPiece =
-  | { readonly on: 'request'; readonly octets: Buffer; readonly closes: boolean }
+  /** `path`: of a GET without a body, its query left out; else null. */
+  | { readonly on: 'request'; readonly octets: Buffer; readonly closes: boolean; readonly path: string | null }
   /** Head of a streamed one; `body` pieces and one `end` follow. */
   | { readonly on: 'begin'; readonly octets: Buffer; readonly closes: boolean }
   | { readonly on: 'body'; readonly octets: Buffer }
@@ -177,7 +178,7 @@ export class RequestFramer {
     this.#state = { in: 'head' }
     const octets = parts.reduce((sum, part) => sum + part.length, 0)
     const begin = Buffer.from(`${head}content-length: ${octets}\r\n\r\n`, 'latin1')
-    return { on: 'request', octets: Buffer.concat([begin, ...parts]), closes }
+    return { on: 'request', octets: Buffer.concat([begin, ...parts]), closes, path: null }
   }
 
   /** The head, its last empty line included; null: it is not all here. */
@@ -224,12 +225,15 @@ export class RequestFramer {
     const target = originForm(method, sent)
     const closes = /(?:^|,)[ \t]*close[ \t]*(?:,|$)/i.test(fields.get('connection')?.join(',') ?? '')
     const length = lengthOf(fields)
-    const isStreamed = this.#limits.streams(method, target.split('?', 1)[0]!)
+    const path = target.split('?', 1)[0]!
+    const isStreamed = this.#limits.streams(method, path)
     if (!isStreamed && length === null) {
       const isAsItWas = target === sent && !fields.has('expect')
       const octets = isAsItWas ? head : Buffer.from(`${headText(method, target, fieldLines)}\r\n`, 'latin1')
       const isUpgrade = method === 'GET' && fields.has('upgrade')
-      return isUpgrade ? { on: 'upgrade', octets } : { on: 'request', octets, closes }
+      return isUpgrade
+        ? { on: 'upgrade', octets }
+        : { on: 'request', octets, closes, path: method === 'GET' ? path : null }
     }
     const text = headText(method, target, fieldLines)
     if (isStreamed) return this.#streamed(text, length ?? 0, fields.has('expect'), closes)

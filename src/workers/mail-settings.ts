@@ -7,7 +7,7 @@ export function mailSettings(config: Config, banners: readonly Buffer[]): MailSe
     subject: config.subject,
     banners,
     viewerUrl: config['now.url'],
-    verifyHeader: config['now.url'] !== null && config['now.dir'] === null,
+    verifyHeader: config['now.url'] !== null && config['now.dir'] === null && config['now.s3.bucket'] === null,
     maxbufOctets: config.maxbuf,
     sizes: config.sizes,
     sizeBudgetOctets: config['size-budget'],

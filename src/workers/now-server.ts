@@ -21,6 +21,7 @@ import {
 import { HttpFront } from '../net/http-front.ts'
 import { plain } from '../net/now/answers.ts'
 import { answerNow, finished, isStreamed, MAX_JSON_OCTETS, type NowParts, type Probe } from '../net/now/now.ts'
+import { ReadyAnswers } from '../net/now/ready-answers.ts'
 import { tunnel } from '../net/now/tunnel.ts'
 import type { Endpoint } from '../net/proxy-protocol.ts'
 import type { UpstreamOptions } from '../net/upstream.ts'
@@ -66,6 +67,7 @@ export class NowServer {
   /** By the number that stands for the client's address behind the relay. */
   readonly #open = new Map<string, Open>()
   readonly #sites = new WeakMap<Tenant, { secure?: NowParts; plain?: NowParts }>()
+  readonly #answers = new WeakMap<NowParts, ReadyAnswers>()
   #server: HttpServer | null = null
   #nextId = 1
   #draining = false
@@ -109,11 +111,22 @@ export class NowServer {
       },
       idleMs,
       requestMs,
+      ready: (path) => this.#ready(path, connection),
     })
     this.#open.set(address, { ...connection, front, tunnel: null })
     if (this.#draining) front.drain()
     await front.ended
     this.#open.delete(address)
+  }
+
+  #ready(path: string, connection: NowConnection): Buffer | null {
+    const site = this.#siteOf(connection)
+    let answers = this.#answers.get(site)
+    if (answers === undefined) {
+      answers = new ReadyAnswers(site)
+      this.#answers.set(site, answers)
+    }
+    return answers.of(path, Date.now())
   }
 
   /** Octets that all connections together have in our memory; the buffers of their sockets in the kernel not counted. */

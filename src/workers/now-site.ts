@@ -12,6 +12,7 @@ import type { BatchJob, BatchResult } from '../engine/seal/batch.ts'
 import { Opener } from '../engine/seal/opener.ts'
 import { parseHeaderLine } from '../net/now/answers.ts'
 import type { OpenedVault } from '../net/now/download.ts'
+import { cachedItem } from '../net/now/item-cache.ts'
 import type { NowParts } from '../net/now/now.ts'
 import type { OAuthKeys } from '../net/now/oauth-key.ts'
 import type { Spool } from '../net/now/spool.ts'
@@ -39,8 +40,10 @@ export interface NowSiteParts {
 export function nowSite({ config, isSecure, ves, oauthKeys, spool, batch, log }: NowSiteParts): NowParts {
   const { domain } = ves
   const uploads = new RateWindow(UPLOADS_PER_MINUTE, 60_000)
-  const item = (messageId: string, bearer: Secret<string>) =>
-    askSpooledItem((request) => ves.api.request({ ...request, bearer }), domain, messageId)
+  const item = cachedItem(
+    (messageId, bearer) => askSpooledItem((request) => ves.api.request({ ...request, bearer }), domain, messageId),
+    () => performance.now(),
+  )
   return {
     isSecure,
     headers: (config['now.headers'] ?? []).flatMap((line) => {

@@ -1,17 +1,24 @@
-/** The spool directories of all tenants: one object each, and what is too old in them deleted from time to time. */
+/**
+ * The spools of all tenants, in a directory (`now.dir`) or an object store (`now.s3`): one object each, and what is too old
+ * in them deleted from time to time.
+ */
 import type { Config } from '../base/config/options.ts'
+import { GatewayError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
-import type { Spool } from '../net/now/spool.ts'
+import type { Spool, SpoolLimits } from '../net/now/spool.ts'
 import { DirectorySpool } from '../net/now/spool-directory.ts'
+import { readS3Credentials, S3Spool } from '../net/now/spool-s3.ts'
 
 const DAY_MS = 86_400_000
 /** Each worker looks; at a time of its own, so that seldom two do the same work. */
 const EXPIRE_EVERY_MS = 900_000
-/** Directories remembered; tenants come and go with their files. */
+/** Spools remembered; tenants come and go with their files. */
 const MAX_SPOOLS = 10_000
 
 export class Spools {
   readonly #spools = new Map<string, Spool>()
+  /** By options, which are frozen: this is asked for each message. */
+  readonly #known = new WeakMap<Config, Spool | null>()
   readonly #log: Log
   readonly #timer: NodeJS.Timeout
 
@@ -21,17 +28,36 @@ export class Spools {
     this.#timer = setInterval(() => this.#expire(), everyMs).unref()
   }
 
-  /** @returns null where nothing is spooled (`now.dir`) */
+  /** For a listener's own options, before it serves. @throws {GatewayError} CONFIG_INVALID */
+  check(config: Config): void {
+    this.#known.set(config, this.#find(config))
+  }
+
+  /** @returns null where nothing is spooled, or, as the log says then, where the configuration does not allow it */
   of(config: Config): Spool | null {
-    const directory = config['now.dir']
-    if (directory === null) return null
-    const limits = [config['now.maxsize'], config['now.retention.days'], config['now.retention.bytes']]
-    // The limits are part of the name: a tenant whose limits changed gets a new object.
-    const name = JSON.stringify([directory, ...limits])
-    let spool = this.#spools.get(name)
+    let spool = this.#known.get(config)
     if (spool === undefined) {
-      spool = directorySpool(directory, config)
-      if (this.#spools.size >= MAX_SPOOLS) this.#spools.delete(this.#spools.keys().next().value as string)
+      spool = null
+      try {
+        spool = this.#find(config)
+      } catch (error) {
+        this.#failed('unusable', error)
+      }
+      this.#known.set(config, spool)
+    }
+    return spool
+  }
+
+  #find(config: Config): Spool | null {
+    // All that it is made of is its name: a tenant whose limits changed gets a new object.
+    const name = JSON.stringify(
+      Object.entries(config).filter(([key]) => /^now\.(?:dir|maxsize|retention|s3)/.test(key)),
+    )
+    let spool = this.#spools.get(name) ?? null
+    if (spool === null) {
+      spool = spoolOf(config, this.#log)
+      if (spool === null) return null
+      if (this.#spools.size >= MAX_SPOOLS) this.#forget(this.#spools.keys().next().value as string)
       this.#spools.set(name, spool)
     }
     return spool
@@ -39,6 +65,13 @@ export class Spools {
 
   close(): void {
     clearInterval(this.#timer)
+    for (const name of [...this.#spools.keys()]) this.#forget(name)
+  }
+
+  #forget(name: string): void {
+    const spool = this.#spools.get(name)
+    this.#spools.delete(name)
+    spool?.close().catch((error: unknown) => this.#failed('close failed', error))
   }
 
   #expire(): void {
@@ -47,22 +80,54 @@ export class Spools {
         (deleted) => {
           if (deleted > 0) this.#log.write('info', 'spool', { result: 'expired', deleted })
         },
-        (error: unknown) => {
-          const reason = error instanceof Error ? ((error as NodeJS.ErrnoException).code ?? error.name) : 'unknown'
-          this.#log.write('error', 'spool', { result: 'expiry failed', reason })
-        },
+        (error: unknown) => this.#failed('expiry failed', error),
       )
     }
   }
+
+  #failed(result: string, error: unknown): void {
+    this.#log.write('error', 'spool', { result, reason: reasonOf(error) })
+  }
 }
 
-export function directorySpool(directory: string, config: Config): DirectorySpool {
+function reasonOf(error: unknown): string {
+  if (error instanceof GatewayError) {
+    const { reason, key, text } = error.detail
+    return String(reason ?? (key === undefined ? error.code : `${key}: ${text}`))
+  }
+  return error instanceof Error ? ((error as NodeJS.ErrnoException).code ?? error.name) : 'unknown'
+}
+
+/** @returns null where nothing is spooled. @throws {GatewayError} CONFIG_INVALID */
+export function spoolOf(config: Config, log: Log): Spool | null {
+  const bucket = config['now.s3.bucket']
+  if (bucket !== null) return objectSpool(bucket, config, log)
+  const directory = config['now.dir']
+  return directory === null ? null : new DirectorySpool(directory, limitsOf(config))
+}
+
+function objectSpool(bucket: string, config: Config, log: Log): Spool {
+  const invalid = (key: string, text: string) => new GatewayError('CONFIG_INVALID', { key, text })
+  const file = config['now.s3.credentials']
+  if (file === null) throw invalid('now.s3.credentials', 'a file with the keys of now.s3.bucket is needed')
+  const region = config['now.s3.region']
+  const endpoint = config['now.s3.endpoint'] ?? `https://s3.${region}.amazonaws.com`
+  if (!/^https?:\/\/[^/?#@]+\/?$/.test(endpoint))
+    throw invalid('now.s3.endpoint', 'expected https://host or https://host:port')
+  const { credentials, isOpen } = readS3Credentials(file)
+  if (isOpen) log.write('warn', 'configuration', { key: 'now.s3.credentials', reason: 'readable by others: chmod 600' })
+  const prefix = config['now.s3.prefix'] ?? ''
+  const caBundle = config['now.s3.caBundle']
+  return new S3Spool({ endpoint, region, bucket, prefix, credentials, caBundle }, limitsOf(config))
+}
+
+function limitsOf(config: Config): SpoolLimits {
   const maxOctets = config['now.maxsize']
   const days = config['now.retention.days']
   const octets = config['now.retention.bytes']
-  return new DirectorySpool(directory, {
+  return {
     maxOctets: maxOctets <= 0 ? null : maxOctets,
     maxAgeMs: days === 0 ? null : days * DAY_MS,
     maxTotalOctets: octets === 0 ? null : octets,
-  })
+  }
 }

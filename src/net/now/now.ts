@@ -86,13 +86,19 @@ async function route(request: HttpRequest, parts: NowParts, probe: Probe): Promi
   }
 }
 
-function get({ path, query }: HttpRequest, parts: NowParts): HttpResponse {
-  if (path === '/ves.json')
+/** What is the same for everyone, always; null: it is not. */
+export function publicAnswer(path: string, parts: NowParts): HttpResponse | null {
+  if (path === '/ves.json') {
     return parts.manifest === null ? plain(404, 'No manifest') : json(200, parts.manifest, PUBLIC)
-  if (path.startsWith('/oauth')) {
-    if (parts.oauthKey === null) return plain(404, 'No OAuth key')
-    return { status: 200, headers: { 'content-type': 'application/x-pem-file', ...PUBLIC }, body: parts.oauthKey }
   }
+  if (!path.startsWith('/oauth')) return null
+  if (parts.oauthKey === null) return plain(404, 'No OAuth key')
+  return { status: 200, headers: { 'content-type': 'application/x-pem-file', ...PUBLIC }, body: parts.oauthKey }
+}
+
+function get({ path, query }: HttpRequest, parts: NowParts): HttpResponse {
+  const known = publicAnswer(path, parts)
+  if (known !== null) return known
   if (path.startsWith('/e2e/')) {
     if (parts.e2eUrl === null) return plain(404, 'Not configured')
     const target = parts.e2eUrl + path.slice('/e2e/'.length) + (query === '' ? '' : `#${query}`)

@@ -2,6 +2,7 @@
  * Copies of one session's sealed messages, on their way into the spool beside the provider's. Writing never holds the
  * mail up and never fails it: a slow or full disk costs the copy.
  */
+import { GatewayError } from '../../base/errors.ts'
 import type { Log } from '../../base/log.ts'
 import type { Action } from '../../engine/session.ts'
 import type { Spool, SpoolWriter } from './spool.ts'
@@ -95,5 +96,6 @@ export class SpoolCopies {
 }
 
 function reasonOf(error: unknown): string {
+  if (error instanceof GatewayError && typeof error.detail.reason === 'string') return error.detail.reason
   return error instanceof Error ? ((error as NodeJS.ErrnoException).code ?? error.name) : 'unknown'
 }

@@ -8,6 +8,7 @@ import { randomBytes } from 'node:crypto'
 import { type FileHandle, link, mkdir, open, readdir, rmdir, stat, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { creatorFolder, messageFile, type Spool, type SpoolLimits, type SpoolPlace, type SpoolWriter } from './spool.ts'
+import { outlived } from './spool-retention.ts'
 
 const DIRECTORY_MODE = 0o750
 const FILE_MODE = 0o640
@@ -47,22 +48,19 @@ export class DirectorySpool implements Spool {
   }
 
   async expire(nowMs: number): Promise<number> {
-    const { maxAgeMs, maxTotalOctets } = this.#limits
     const copies = await this.#copies()
-    let deleted = 0
-    let total = 0
-    // Youngest first: what comes after the total is full is the oldest.
-    for (const { path, octets, writtenMs, finished } of copies.sort((a, b) => b.writtenMs - a.writtenMs)) {
-      const ageMs = nowMs - writtenMs
-      const tooOld = finished ? maxAgeMs !== null && ageMs > maxAgeMs : ageMs > ABANDONED_MS
-      if (tooOld || (maxTotalOctets !== null && total + octets > maxTotalOctets && finished)) {
-        await orNull(unlink(path), 'ENOENT')
-        if (finished) deleted++
-      } else total += octets
-    }
+    const gone = outlived(
+      copies.filter(({ finished }) => finished),
+      this.#limits,
+      nowMs,
+    )
+    const abandoned = copies.filter(({ finished, writtenMs }) => !finished && nowMs - writtenMs > ABANDONED_MS)
+    for (const { path } of [...gone, ...abandoned]) await orNull(unlink(path), 'ENOENT')
     for (const folder of await foldersIn(this.#directory)) await orNull(rmdir(folder), 'ENOTEMPTY', 'ENOENT', 'EEXIST')
-    return deleted
+    return gone.length
   }
+
+  async close(): Promise<void> {}
 
   async #copies() {
     const found: { path: string; octets: number; writtenMs: number; finished: boolean }[] = []

@@ -28,6 +28,8 @@ export interface Spool {
   open(place: SpoolPlace): Promise<{ readonly octets: number; readonly body: AsyncIterable<Buffer> } | null>
   /** Deletes what is too old or too much. @returns number of messages deleted */
   expire(nowMs: number): Promise<number>
+  /** Lets go of what it holds open; it must not be used any more. */
+  close(): Promise<void>
 }
 
 export interface SpoolLimits {

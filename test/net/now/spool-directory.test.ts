@@ -3,30 +3,16 @@ import { mkdtempSync, readdirSync, rmSync, statSync, utimesSync, writeFileSync }
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
-import { creatorFolder, messageFile, type Spool, type SpoolPlace } from '../../../src/net/now/spool.ts'
+import { creatorFolder, messageFile } from '../../../src/net/now/spool.ts'
 import { DirectorySpool } from '../../../src/net/now/spool-directory.ts'
+import { DAY_MS, get, NO_LIMITS, put, spoolContract } from './spool-contract.ts'
 
-const NO_LIMITS = { maxOctets: null, maxAgeMs: null, maxTotalOctets: null }
-const DAY_MS = 86_400_000
 const root = mkdtempSync(join(tmpdir(), 'vesmail-spool-'))
 after(() => rmSync(root, { recursive: true }))
 let count = 0
 const folder = (): string => join(root, String(count++))
 
-async function put(spool: Spool, place: SpoolPlace, text: string): Promise<boolean> {
-  const writer = await spool.create(place)
-  await writer.write(Buffer.from(text))
-  return writer.commit()
-}
-
-async function get(spool: Spool, place: SpoolPlace): Promise<string | null> {
-  const found = await spool.open(place)
-  if (found === null) return null
-  const parts: Buffer[] = []
-  for await (const part of found.body) parts.push(part)
-  assert.equal(Buffer.concat(parts).length, found.octets)
-  return Buffer.concat(parts).toString()
-}
+spoolContract('directory', async (limits) => new DirectorySpool(folder(), limits))
 
 test('names: the octets of SHA-256 modulo 36, and a folder that cannot lead out', () => {
   assert.match(messageFile('v08@vectors.example.com'), /^[0-9a-z]{32}$/)

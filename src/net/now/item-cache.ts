@@ -1,0 +1,30 @@
+/**
+ * What the key repository said of a message and a bearer, for a few seconds: a viewer asks for the same message again and
+ * again (after a broken download, in a second window), and each time would cost the repository a query. Only a yes is
+ * remembered; neither token nor message id is kept, only their digest. A bearer that loses access may read that long.
+ */
+import { hash } from 'node:crypto'
+import type { Secret } from '../../base/secret.ts'
+import type { SpooledItem } from './spooled-item.ts'
+
+const BELIEVED_MS = 5000
+/** Bearers are strangers' to choose: the oldest answers go first. */
+const MAX_ENTRIES = 10_000
+
+type Ask = (messageId: string, token: Secret<string>) => Promise<SpooledItem>
+
+export function cachedItem(ask: Ask, nowMs: () => number): Ask {
+  const known = new Map<string, { readonly item: SpooledItem; readonly untilMs: number }>()
+  return async (messageId, token) => {
+    const key = hash('sha256', `${token.expose()}\0${messageId}`, 'base64')
+    const found = known.get(key)
+    if (found !== undefined && found.untilMs > nowMs()) return found.item
+    const item = await ask(messageId, token)
+    known.delete(key)
+    if (item.isShared) {
+      known.set(key, { item, untilMs: nowMs() + BELIEVED_MS })
+      if (known.size > MAX_ENTRIES) known.delete(known.keys().next().value as string)
+    }
+    return item
+  }
+}

@@ -79,7 +79,7 @@ export async function serveRepository(options: ServeOptions, log: Log): Promise<
     server = await listen({
       host,
       port,
-      maxBodyOctets: settings.maxBodyOctets + SPARE_OCTETS,
+      maxBodyOctets: ({ headers }) => repository.maxBodyOctets(headers.authorization) + SPARE_OCTETS,
       handle: async (request): Promise<HttpResponse> => {
         if (request.path === '/metrics' && request.method === 'GET') return metricsAnswer(repository, request.headers)
         const { status, headers, body } = await repository.handle(request)

@@ -70,7 +70,7 @@ export interface WebSocketOptions {
 
 interface ServeOptions {
   /** Larger bodies are answered with 413 before `handle` is asked; of streams nothing more is read. */
-  readonly maxBodyOctets: number
+  readonly maxBodyOctets: number | ((head: HttpHead) => number)
   /** Requests whose body comes as a stream; `maxBodyOctets` does not hold for them: the handler counts. */
   readonly streams?: (head: HttpHead) => boolean
   readonly handle: HttpHandler

@@ -92,8 +92,8 @@ async function answer(response: UwsResponse, head: HttpHead, options: ListenOpti
   response.onAborted(() => abort.abort())
   const method = head.method
   const stream = options.streams?.(head) === true ? streamOf(response, abort.signal) : null
-  const body =
-    stream === null ? await collect(response, head.headers, options.maxBodyOctets, abort.signal) : Buffer.alloc(0)
+  const maxOctets = typeof options.maxBodyOctets === 'number' ? options.maxBodyOctets : options.maxBodyOctets(head)
+  const body = stream === null ? await collect(response, head.headers, maxOctets, abort.signal) : Buffer.alloc(0)
   if (body === null) {
     if (abort.signal.aborted) return
     reply(response, failureAnswer(413, 'Request body too large'), method, true)

@@ -15,8 +15,8 @@ export type Caller =
   | { readonly kind: 'nobody' }
   | { readonly kind: 'admin' }
   | SessionCaller
-  /** Holder of a verify token. */
-  | { readonly kind: 'item'; readonly itemId: number }
+  /** Holder of a verify token, as good as the access of the user it was given to. */
+  | { readonly kind: 'item'; readonly itemId: number; readonly userId: number }
 
 export interface SessionCaller {
   readonly kind: 'session'

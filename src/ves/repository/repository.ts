@@ -19,7 +19,7 @@ import { RateLimit } from './rate.ts'
 import { failureAnswer, notFound, quota } from './refuse.ts'
 import { type Rule, refuseUnsupported, ruleFor } from './routes.ts'
 import { pendingMatters } from './rules/attn.ts'
-import { authenticate, type Credentials, parseAuthorization } from './rules/authenticate.ts'
+import { authenticate, type Credentials, parseAuthorization, readToken } from './rules/authenticate.ts'
 import { SessionSealer } from './session-sealer.ts'
 import type { Settings } from './settings.ts'
 import { appendAudit, leaveAudit } from './store/audit.ts'
@@ -92,6 +92,19 @@ export class Repository {
     return timingSafeEqual(createHash('sha256').update(token).digest(), this.#adminTokenHash)
   }
 
+  /**
+   * What somebody with this header may send: not what they say counts, but whether the token is one of ours. Otherwise
+   * anybody could have us keep and parse the largest of bodies.
+   */
+  maxBodyOctets(authorization: string | undefined): number {
+    const { settings } = this.#options
+    const [, token] = /^Bearer +(\S{1,120})\s*$/i.exec(authorization ?? '') ?? []
+    const known =
+      token !== undefined &&
+      (this.isAdmin(authorization) || readToken(this.#tokens, token, this.#options.clock.nowMs()))
+    return known ? settings.maxBodyOctets : settings.maxStrangerBodyOctets
+  }
+
   /** Never rejects: what goes wrong is an answer. */
   async handle(request: ApiRequest): Promise<ApiResponse> {
     const startedMs = this.#options.clock.nowMs()
@@ -116,7 +129,7 @@ export class Repository {
     if (counted && !this.#byAddress.take(peer, nowMs)) throw quota('too many requests from your address')
     if (!request.path.startsWith(PREFIX)) throw notFound('the API is below /v1/')
     const credentials = parseAuthorization(request.headers.authorization)
-    const max = credentials.kind === 'none' ? settings.maxStrangerBodyOctets : settings.maxBodyOctets
+    const max = this.maxBodyOctets(request.headers.authorization)
     if (request.body.length > max) throw new GatewayError('API_TOO_LARGE', { text: `more than ${max} octets` })
     const query = new URLSearchParams(request.query)
     // A plus is itself here, and not a space: `[start+n]`.

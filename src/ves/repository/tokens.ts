@@ -54,6 +54,8 @@ export class Tokens {
   read(text: string, nowMs: number): SessionToken | VerifyToken | null {
     if (!/^[A-Za-z0-9_-]{62}$/.test(text)) return null
     const octets = Buffer.from(text, 'base64url')
+    // The last character has bits to spare: a session that was ended must not be had again under another spelling.
+    if (octets.toString('base64url') !== text) return null
     const said = octets.subarray(0, -MAC_OCTETS)
     if (!timingSafeEqual(this.#mac(said), octets.subarray(-MAC_OCTETS))) return null
     const id = number7(said, 1)

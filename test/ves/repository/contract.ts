@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { after, before, suite, test } from 'node:test'
 import { verifyAudit } from '../../../src/ves/repository/store/audit.ts'
+import { verifyRepository } from '../../../src/ves/repository/verify.ts'
 import { ADMIN_TOKEN, type Any, type Harness, newKey, opened, sealed, type TestAccount, withId } from './harness.ts'
 import { replay } from './replay.ts'
 
@@ -100,6 +101,15 @@ export function contract(name: string, open: () => Promise<Harness>): void {
       await h.refused(401, 'GET', 'me')
       const bob = await person('bob')
       assert.equal(await h.refused(404, 'GET', `sessions/${id}`, { token: bob.token }), 'NotFound')
+    })
+
+    test('a session that was ended is not had again by another spelling of its token', async () => {
+      const alice = await person('alice')
+      const token = await h.login(alice.vault)
+      const { sessions } = await h.ok('GET', 'me?fields=sessions(id,current)', { token })
+      await h.ok('POST', `sessions/${sessions.find((one: Any) => one.current).id}`, { token, body: { $op: 'delete' } })
+      for (const last of 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_')
+        await h.refused(401, 'GET', 'me', { token: token.slice(0, -1) + last })
     })
 
     test('for a curve whose seals are dear, an unused token is given out again for a minute; a used one never', async () => {
@@ -320,6 +330,55 @@ export function contract(name: string, open: () => Promise<Harness>): void {
         (await h.ok('GET', `vaultItems?prefix=${encodeURIComponent(bob.email)}`, { token: alice.token })).vaultItems,
         [],
       )
+    })
+
+    test('what was laid out in the name of an address before it had an account is gone when it gets one', async () => {
+      const eve = await person('eve')
+      const mallory = address('mallory')
+      const trap = (externalId: string) => ({
+        token: eve.token,
+        body: {
+          type: 'file',
+          meta: { a: 'NULL' },
+          file: { externals: [{ domain: 'vesmail', externalId }] },
+          vaultEntries: [{ vaultKey: { id: eve.vault.id }, encData: 'QUJD' }],
+        },
+      })
+      const names = [`${mallory}!`, `${mallory}!p1`, `${mallory}#p1`]
+      const traps = []
+      for (const name of names) traps.push((await h.ok('POST', 'vaultItems', trap(name))).id)
+      const near = [mallory, `${mallory}"x`, `${mallory}$x`, `x${mallory}!`]
+      for (const name of near) await h.ok('POST', 'vaultItems', trap(name))
+      const owner = await h.account(mallory)
+      for (const id of traps) await h.refused(404, 'GET', `vaultItems/${id}`, { token: eve.token })
+      for (const externalId of names) {
+        const file = { externals: [{ domain: 'vesmail', externalId }] }
+        await h.refused(404, 'POST', 'vaultItems', { token: owner.token, body: { file, $op: 'fetch' } })
+        await h.refused(403, 'POST', 'vaultItems', trap(externalId))
+      }
+      for (const externalId of near) {
+        const file = { externals: [{ domain: 'vesmail', externalId }] }
+        await h.ok('POST', 'vaultItems', { token: eve.token, body: { file, $op: 'fetch' } })
+      }
+      assert.deepEqual((await h.store.snapshot((db) => verifyRepository(db, null))).problems, [])
+    })
+
+    test('a verify token proves nothing once its user has no access, is locked or gone', async () => {
+      const [alice, bob] = [await person('alice'), await person('bob')]
+      const id = await h.item(alice, mail(), 'x', [alice.vault, bob.vault])
+      const { verifyToken: token } = await h.ok('GET', `files/${id}?fields=verifyToken`, { token: bob.token })
+      await h.ok('GET', `vaultItems/${id}`, { token })
+      const admin = { token: ADMIN_TOKEN }
+      await h.ok('POST', `admin/accounts/${bob.email}`, { ...admin, body: { locked: true } })
+      await h.refused(401, 'GET', `vaultItems/${id}`, { token })
+      await h.ok('POST', `admin/accounts/${bob.email}`, { ...admin, body: { locked: false } })
+      await h.ok('GET', `files/${id}`, { token })
+      await h.ok('POST', 'vaultItems', {
+        token: alice.token,
+        body: { id, vaultEntries: [{ vaultKey: { id: bob.vault.id }, $op: 'delete' }] },
+      })
+      for (const what of ['vaultItems', 'files']) await h.refused(403, 'GET', `${what}/${id}`, { token })
+      await h.refused(403, 'POST', 'vaultItems', { token, body: { id, $op: 'fetch' } })
     })
 
     test('administration is granted by an entry for the .admin vault', async () => {

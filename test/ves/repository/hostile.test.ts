@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import fc from 'fast-check'
-import { type Any, type Harness, inMemory, newKey, sealed, type TestAccount } from './harness.ts'
+import { ADMIN_TOKEN, type Any, type Harness, inMemory, newKey, sealed, type TestAccount } from './harness.ts'
 
 let h: Harness
 let alice: TestAccount
@@ -153,6 +153,21 @@ test('a body nested beyond any flow, and one that is large without a session', a
   await h.refused(400, 'POST', 'vaultItems', { token: alice.token, body: deep })
   await h.refused(413, 'POST', 'vaultKeys', { body: Buffer.alloc(16 * 1024 + 1, 0x20) })
   await h.refused(413, 'POST', 'vaultKeys', { token: alice.token, body: Buffer.alloc(8 * 1024 * 1024 + 1, 0x20) })
+})
+
+test('a token that is none of ours allows no larger body than no token', async () => {
+  const body = Buffer.alloc(17 * 1024, 0x20)
+  for (const token of [
+    undefined,
+    'x',
+    'A'.repeat(62),
+    `vaultItem.1.${'A'.repeat(62)}`,
+    `${alice.token.slice(0, -1)}_`,
+  ]) {
+    await h.refused(413, 'POST', 'vaultKeys', { ...(token === undefined ? {} : { token }), body })
+  }
+  await h.refused(400, 'POST', 'vaultKeys', { token: alice.token, body })
+  await h.refused(400, 'POST', 'vaultKeys', { token: ADMIN_TOKEN, body })
 })
 
 test('`fields`: unknown names are ignored, malformed and excessive ones refused', async () => {

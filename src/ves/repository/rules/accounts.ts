@@ -4,6 +4,7 @@ import { keyBody } from '../body.ts'
 import { type Call, needAdmin, note } from '../call.ts'
 import { type Fields, fieldsOf } from '../fields.ts'
 import { denied, invalid } from '../refuse.ts'
+import { itemsInNameOf, removeItem } from '../store/items.ts'
 import { keysByIds } from '../store/keys.ts'
 import { takeMailToken } from '../store/mail-tokens.ts'
 import { insertUser, updateUser, userByEmail, userById } from '../store/users.ts'
@@ -56,6 +57,11 @@ export async function createAccount(call: Call, body: AccountBody, fields: Field
       first_name: firstName ?? known.first_name,
       last_name: lastName ?? known.last_name,
     })
+  }
+  // A profile that somebody laid out for the newcomer would lead their mail wherever that one likes.
+  for (const id of await itemsInNameOf(call.db, email, user.id)) {
+    await removeItem(call.db, id)
+    note(call, 'item.delete', `item:${id}`, [], user.id)
   }
   const actor = { userId: user.id, email }
   const refs = newRefs()

@@ -8,7 +8,7 @@ import { keyById } from '../store/keys.ts'
 import type { Db } from '../store/schema.ts'
 import { insertSession, pruneSessions, sessionByHash, touchSession } from '../store/sessions.ts'
 import { userById } from '../store/users.ts'
-import { hashToken, SESSION_MS, type Tokens } from '../tokens.ts'
+import { hashToken, SESSION_MS, type SessionToken, type Tokens, type VerifyToken } from '../tokens.ts'
 import { isSectionKey } from './names.ts'
 
 export type Credentials =
@@ -33,6 +33,14 @@ export function parseAuthorization(header: string | undefined): Credentials {
   return { kind: 'bearer', token: rest }
 }
 
+/** A session's token, or an item's, bare or as `vaultItem.<id>.<token>`. @returns null for what is none of ours */
+export function readToken(tokens: Tokens, text: string, nowMs: number): SessionToken | VerifyToken | null {
+  const item = /^vaultItem\.([1-9]\d{0,15})\.([A-Za-z0-9_-]+)$/.exec(text)
+  const said = tokens.read(item?.[2] ?? text, nowMs)
+  if (said === null || item === null) return said
+  return said.kind === 'verify' && String(said.itemId) === item[1] ? said : null
+}
+
 export interface Authenticating {
   readonly db: Db
   readonly tokens: Tokens
@@ -47,12 +55,13 @@ export async function authenticate(given: Credentials, at: Authenticating): Prom
   if (given.kind === 'none') return { kind: 'nobody' }
   if (given.kind === 'basic') throw noSession('this repository knows no passwords')
   if (timingSafeEqual(hash('sha256', given.token, 'buffer'), at.adminTokenHash)) return { kind: 'admin' }
-  const item = /^vaultItem\.([1-9]\d{0,15})\.([A-Za-z0-9_-]+)$/.exec(given.token)
-  const said = at.tokens.read(item?.[2] ?? given.token, at.nowMs)
-  if (said === null || (item !== null && (said.kind !== 'verify' || String(said.itemId) !== item[1]))) {
-    throw noSession('token invalid or expired')
+  const said = readToken(at.tokens, given.token, at.nowMs)
+  if (said === null) throw noSession('token invalid or expired')
+  if (said.kind === 'verify') {
+    const user = await userById(at.db, said.userId)
+    if (user === null || user.locked !== 0) throw noSession('token invalid or expired')
+    return { kind: 'item', itemId: said.itemId, userId: said.userId }
   }
-  if (said.kind === 'verify') return { kind: 'item', itemId: said.itemId }
   const tokenHash = hashToken(given.token)
   const known = await sessionByHash(at.db, tokenHash)
   if (known === null) return begin(at, said.keyId, said.issuedMs, tokenHash)

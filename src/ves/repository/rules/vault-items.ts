@@ -8,6 +8,7 @@ import {
   insertItemExternals,
   itemById,
   itemNamed,
+  itemsHeldBy,
   itemsWithPrefix,
   passwordItemsOfKeys,
   removeItem,
@@ -26,16 +27,16 @@ import { needWriter } from './vault-keys.ts'
 const MAX_PAGE = 200
 
 export async function getVaultItem(call: Call, id: number, fields: Fields | null): Promise<View> {
-  checkReader(call, id)
   const item = await itemById(call.db, id)
+  await checkReader(call, id, item)
   if (item === null) throw notFound('vaultItem')
   return viewItem(call, item, fields)
 }
 
 /** A file is its item by the same number. */
 export async function getFile(call: Call, id: number, fields: Fields | null): Promise<View> {
-  checkReader(call, id)
   const item = await itemById(call.db, id)
+  await checkReader(call, id, item)
   if (item === null || item.file !== 1) throw notFound('file')
   const view = (await viewFiles(call, [item], fields))[0]!
   if (fields?.has('verifyToken')) {
@@ -47,11 +48,18 @@ export async function getFile(call: Call, id: number, fields: Fields | null): Pr
   return view
 }
 
-/** A session, or the verify token of that very item. */
-function checkReader(call: Call, id: number): void {
-  if (call.caller.kind === 'nobody') throw noSession()
-  if (call.caller.kind === 'item' && call.caller.itemId !== id) throw denied('the token is for another item')
-  if (call.caller.kind === 'admin') throw denied('a session of the user is needed')
+/** A session, or the verify token of that very item, which proves nothing once its user has no access any more. */
+async function checkReader(call: Call, id: number, item: ItemRow | null): Promise<void> {
+  const { caller } = call
+  if (caller.kind === 'nobody') throw noSession()
+  if (caller.kind === 'admin') throw denied('a session of the user is needed')
+  if (caller.kind !== 'item') return
+  if (caller.itemId !== id) throw denied('the token is for another item')
+  if (item === null || item.creator_id === caller.userId) return
+  const key = item.key_id === null ? null : await keyById(call.db, item.key_id)
+  if (key !== null && (key.user_id === caller.userId || key.creator_id === caller.userId)) return
+  const held = await itemsHeldBy(call.db, [id], caller.userId, null)
+  if (!held.has(id)) throw denied('the token’s user has no access any more')
 }
 
 /** The user's own items by name. */
@@ -115,7 +123,7 @@ async function fetchItem(call: Call, body: ItemBody, fields: Fields | null): Pro
   if (body.id === null && names === null) throw invalid('vaultItem: id or file.externals expected')
   const item = body.id !== null ? await itemById(call.db, body.id) : await firstNamed(call, names!, false)
   if (item === null) throw notFound('vaultItem')
-  checkReader(call, item.id)
+  await checkReader(call, item.id, item)
   return viewItem(call, item, fields)
 }
 

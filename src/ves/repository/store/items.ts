@@ -120,6 +120,26 @@ export async function externalsOfItems(db: Db, ids: readonly number[]): Promise<
   return groupBy(rows, (row) => row.item_id)
 }
 
+/** Items that others gave a name of this address's own (`jane@x.org!…`, `jane@x.org#…`), in any domain. */
+export async function itemsInNameOf(db: Db, address: string, userId: number): Promise<number[]> {
+  const rows = await db
+    .selectFrom('item_externals as x')
+    .innerJoin('vault_items as i', 'i.id', 'x.item_id')
+    .select('i.id')
+    .distinct()
+    .where('i.creator_id', '!=', userId)
+    .where((e) =>
+      // The marks, and what follows them in ASCII.
+      e.or([
+        e.and([e('x.external_id', '>=', `${address}!`), e('x.external_id', '<', `${address}"`)]),
+        e.and([e('x.external_id', '>=', `${address}#`), e('x.external_id', '<', `${address}$`)]),
+      ]),
+    )
+    .orderBy('i.id')
+    .execute()
+  return rows.map((row) => row.id)
+}
+
 /** Items that the user made whose name begins with `prefix`, by id. */
 export async function itemsWithPrefix(
   db: Db,

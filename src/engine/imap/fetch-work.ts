@@ -10,7 +10,7 @@ import { type FetchCommand, setsSeen } from './fetch-command.ts'
 import { printItem } from './fetch-items.ts'
 import type { MessageKind } from './mailbox.ts'
 import { imapReply } from './reply.ts'
-import { type FetchAnswer, parseAnswerStart } from './response.ts'
+import { type AnswerItem, type FetchAnswer, parseAnswerStart } from './response.ts'
 import { SealedAnswer } from './sealed-answer.ts'
 import { isMark, isMarkLabel, isSealed, MARK_FIELDS } from './sealed-mark.ts'
 import { countOf, printSets } from './sequence-set.ts'
@@ -52,6 +52,8 @@ export class FetchWork implements Work {
   #units: Unit[] = []
   /** Not answered, and not known to be plain or sealed. */
   #unsure: number[] = []
+  /** We asked for the UID, the client did not. */
+  #addsUidItem = false
   /** Plain messages were answered while learning. */
   #answeredPlain = false
   /** Text of the last tagged answer, behind the tag. */
@@ -74,6 +76,10 @@ export class FetchWork implements Work {
     return this.#state.in === 'plain'
   }
 
+  get takesLiterals(): boolean {
+    return this.#state.in === 'sealed'
+  }
+
   get wantsUpstream(): boolean {
     return this.#state.in !== 'sealed' || this.#state.answers.every((answer) => answer.wants)
   }
@@ -92,7 +98,8 @@ export class FetchWork implements Work {
     const tag = this.#host.nextTag()
     if (this.#isSmall && !this.#host.keepOrder) {
       this.#state = { in: 'both', tag }
-      const uid = this.#addsUid ? 'UID ' : ''
+      this.#addsUidItem = this.#addsUid
+      const uid = this.#addsUidItem ? 'UID ' : ''
       const items = this.#fetch.items.map(printItem).join(' ')
       this.#host.toUpstream(`${tag} ${this.#verb} ${set.text} (${uid}${items} ${MARK_FIELDS})${modifiers}\r\n`)
       return
@@ -217,7 +224,8 @@ export class FetchWork implements Work {
       if (number !== null) this.#found.push({ number, uid, sealed })
       return true
     }
-    this.#host.toClient(without(answer, bytes, (item) => item === mark || (this.#addsUid && item.name === 'UID')))
+    const drops = (item: AnswerItem): boolean => item === mark || (this.#addsUidItem && item.name === 'UID')
+    for (const piece of without(answer, bytes, drops)) this.#host.toClient(piece)
     return true
   }
 

@@ -15,6 +15,7 @@ import { FetchWork } from './fetch-work.ts'
 import type { Piece } from './framer.ts'
 import { LiteralWork } from './literal-work.ts'
 import { Mailbox } from './mailbox.ts'
+import { joined } from './neighbours.ts'
 import { OpenedCache } from './opened.ts'
 import { segmentsOf } from './outgoing.ts'
 import { OutlineCache } from './outline-cache.ts'
@@ -347,13 +348,15 @@ export class Relay {
     if (piece.is !== 'line') return
     if (piece.literal === null) {
       this.#gather = null
-      this.#answered(Buffer.concat(gather.parts), gather)
+      this.#answered(joined(gather.parts), gather)
       return
     }
-    const text = Buffer.concat(gather.parts)
+    const isLarge = gather.octets + piece.literal.octets > MAX_ANSWER_OCTETS
+    if (this.#active?.takesLiterals !== true && !isLarge) return
+    const text = joined(gather.parts)
     gather.sink = this.#active?.literalSink(text, piece.literal.octets) ?? null
     if (gather.sink !== null) gather.sunk = true
-    else if (gather.octets + piece.literal.octets > MAX_ANSWER_OCTETS) {
+    else if (isLarge) {
       gather.cut = true
       gather.sink = IGNORE
     } else return

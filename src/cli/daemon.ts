@@ -15,6 +15,7 @@ import { Guard } from '../guard/guard.ts'
 import { systemdNotify } from '../guard/notify.ts'
 import { prepareCertificate, stateDirectory } from '../workers/compose.ts'
 import { logOf, type OpenLog } from '../workers/log.ts'
+import { prepareViewer } from '../workers/now-site.ts'
 import { UsageError } from './exit.ts'
 import { RepositoryCompanion } from './repository-companion.ts'
 import { SingleProcess } from './single-process.ts'
@@ -61,6 +62,7 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
     const cacheDirectory = join(stateDirectory(config), 'compile-cache')
     const workers = options.guard ?? config['workers.count']
     prepareCertificate(file)
+    prepareViewer(file, log.log)
     process.exitCode = workers > 0 ? await guarded(options, workers, log, cacheDirectory) : await single(options, log)
     log.flush()
     // Keep-alive connections of libraries shall not hold the process.

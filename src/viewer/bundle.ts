@@ -5,9 +5,10 @@
  */
 import { createHash } from 'node:crypto'
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { type BuildOptions, buildSync } from 'esbuild'
+import type { BuildOptions } from 'esbuild'
 
 export interface ViewerFile {
   readonly type: string
@@ -56,6 +57,8 @@ const FOR_THE_ENGINE: BuildOptions = {
 }
 
 function bundled(names: readonly string[], more: BuildOptions) {
+  // Only now: where the files are there already, nobody needs it.
+  const { buildSync } = createRequire(import.meta.url)('esbuild') as typeof import('esbuild')
   return buildSync({
     ...more,
     absWorkingDir: ROOT,

@@ -3,6 +3,7 @@
  * and way of connecting; kept while the tenant is.
  */
 import { readFileSync } from 'node:fs'
+import type { ConfigFile } from '../base/config/config-file.ts'
 import type { Config } from '../base/config/options.ts'
 import type { Log } from '../base/log.ts'
 import type { Secret } from '../base/secret.ts'
@@ -19,7 +20,7 @@ import type { Spool } from '../net/now/spool.ts'
 import { askSpooledItem } from '../net/now/spooled-item.ts'
 import { type Viewer, viewer } from '../net/now/viewer.ts'
 import type { VesClient } from '../ves/client/ves-client.ts'
-import { viewerFiles } from '../viewer/bundle.ts'
+import { type ViewerFiles, viewerFiles } from '../viewer/bundle.ts'
 import { RateWindow } from './rate-window.ts'
 
 /** A relay's upload is not cut, so it has a limit of its own: what mail providers take. Octets. */
@@ -70,19 +71,34 @@ export function nowSite({ config, isSecure, ves, oauthKeys, spool, batch, log }:
   }
 }
 
-/** null, and mail goes on, where its files cannot be had. */
-function viewerOf(config: Config, ves: VesClient, log: Log): Viewer | null {
+/** The same for all tenants. */
+let files: ViewerFiles | null = null
+
+/** Makes the viewer's files where they are needed and not there: once, before several workers would. */
+export function prepareViewer(file: ConfigFile, log: Log): void {
+  if (file.daemons.some(({ service }) => service === 'now')) viewerOr(log)
+}
+
+/** null, and mail goes on, where the files cannot be had. */
+function viewerOr(log: Log): ViewerFiles | null {
   try {
-    const maxOctets = config['now.maxsize']
-    return viewer(viewerFiles(), {
-      domain: ves.domain,
-      newKeys: ves.newKind === 'P-521' ? 'compatible' : 'post-quantum',
-      spoolOctets: maxOctets > 0 ? maxOctets : null,
-    })
+    files ??= viewerFiles()
   } catch (error) {
     log.write('error', 'now', { reason: `no viewer: ${error instanceof Error ? error.message : error}` })
-    return null
   }
+  return files
+}
+
+function viewerOf(config: Config, ves: VesClient, log: Log): Viewer | null {
+  const made = viewerOr(log)
+  const maxOctets = config['now.maxsize']
+  return made === null
+    ? null
+    : viewer(made, {
+        domain: ves.domain,
+        newKeys: ves.newKind === 'P-521' ? 'compatible' : 'post-quantum',
+        spoolOctets: maxOctets > 0 ? maxOctets : null,
+      })
 }
 
 async function openVault(

@@ -3,6 +3,9 @@
  * at a time for an endpoint, tokens kept until shortly before they expire, rotated refresh tokens told to whoever can
  * store them and used from then on, whether or not that worked.
  *
+ * Other processes refresh too. A refresh token that is used twice may cost the user all of them (RFC 9700 §4.14.2), so
+ * they take turns; and who had to wait, or is refused, looks whether the profile holds a newer one by now.
+ *
  * Rule: an endpoint and all that belongs to it is a secret. Neither is logged, nor put into an error.
  */
 import { createHash } from 'node:crypto'
@@ -22,14 +25,27 @@ export interface OAuthTokensOptions {
   readonly nowMs: () => number
   /** From request to complete answer. */
   readonly timeoutMs: number
+  /** Turns among processes. Absent: there is one. */
+  readonly turns?: Turns
+}
+
+/** Never rejects. @param name what is taken turns at. */
+export type Turns = (name: string) => Promise<Turn>
+
+export interface Turn {
+  /** Somebody else had it before. */
+  readonly waited: boolean
+  readonly done: () => void
 }
 
 export interface TokenRequest {
   /** The provider password of the profile. */
   readonly endpoint: Secret<string>
   readonly upstream: UpstreamOptions
-  /** The endpoint gave a new refresh token: the password as it has to be from now on. Its failure is the caller's to log. */
-  readonly rotated: (password: Secret<string>) => Promise<void>
+  /** The endpoint gave a new refresh token: the password as it has to be from now on, and was. Its failure is the caller's to log. */
+  readonly rotated: (password: Secret<string>, before: Secret<string>) => Promise<void>
+  /** The password that the profile has at this moment; null where that cannot be known. Never rejects. */
+  readonly current: () => Promise<Secret<string> | null>
 }
 
 interface Entry {
@@ -66,26 +82,52 @@ export class OAuthTokens {
   }
 
   async #refresh(entry: Entry, ask: TokenRequest): Promise<Secret<string>> {
+    const turn = (await this.#options.turns?.(hashOf(entry.password))) ?? { waited: false, done: () => {} }
+    try {
+      if (turn.waited) await this.#renew(entry, ask)
+      return await this.#inTurn(entry, ask)
+    } finally {
+      turn.done()
+    }
+  }
+
+  async #inTurn(entry: Entry, ask: TokenRequest): Promise<Secret<string>> {
     let answer: Answer
     try {
-      answer = await this.#fetch(entry.password, ask.upstream)
+      answer = await this.#fetch(entry.password, ask.upstream).catch(async (error: unknown) => {
+        if (!isRefusal(error) || !(await this.#renew(entry, ask))) throw error
+        return this.#fetch(entry.password, ask.upstream)
+      })
     } catch (error) {
       // A token in its last minute is better than none while the endpoint is away.
-      const { code } = error as GatewayError
-      if (code !== 'UPSTREAM_REFUSED' && entry.token !== null && this.#options.nowMs() < entry.expiresMs)
-        return entry.token
+      if (!isRefusal(error) && entry.token !== null && this.#options.nowMs() < entry.expiresMs) return entry.token
       throw error
     }
     entry.token = answer.token
     entry.expiresMs = this.#options.nowMs() + Math.min(answer.lifeMs, MAX_LIFE_MS)
     const next = answer.refreshToken === null ? null : withRefreshToken(entry.password, answer.refreshToken)
     if (next !== null) {
-      entry.password = next
-      // Sessions that have read the old profile, and those that will read the new one, share what is known.
-      this.#entries.set(hashOf(next), entry)
-      await ask.rotated(next)
+      const before = entry.password
+      this.#replace(entry, next)
+      await ask.rotated(next, before)
     }
     return answer.token
+  }
+
+  /** @returns whether the profile holds another password for the same endpoint by now */
+  async #renew(entry: Entry, ask: TokenRequest): Promise<boolean> {
+    const current = await ask.current()
+    if (current === null || current.expose() === entry.password.expose()) return false
+    // It may be what we asked with before it was rotated, where the newer one could not be saved.
+    if (this.#entries.get(hashOf(current)) === entry || !isSameEndpoint(current, entry.password)) return false
+    this.#replace(entry, current)
+    return true
+  }
+
+  /** Sessions that have read the old profile, and those that will read the new one, share what is known. */
+  #replace(entry: Entry, password: Secret<string>): void {
+    entry.password = password
+    this.#entries.set(hashOf(password), entry)
   }
 
   #entry(password: Secret<string>): Entry {
@@ -167,6 +209,15 @@ function withRefreshToken(password: Secret<string>, refreshToken: string): Secre
   if (old === null || old === refreshToken) return null
   form.set('refresh_token', refreshToken)
   return new Secret(head + form.toString())
+}
+
+function isRefusal(error: unknown): boolean {
+  return error instanceof GatewayError && error.code === 'UPSTREAM_REFUSED'
+}
+
+function isSameEndpoint(one: Secret<string>, other: Secret<string>): boolean {
+  const url = (password: Secret<string>): string => password.expose().split('#', 1)[0]!
+  return url(one) === url(other)
 }
 
 function hashOf(password: Secret<string>): string {

@@ -30,6 +30,7 @@ import { SessionLimits } from './session-limits.ts'
 import { SizeStore } from './size-store.ts'
 import { Spools } from './spools.ts'
 import { openState } from './state.ts'
+import { turnsOf } from './turns.ts'
 
 export const DEFAULT_STATE_DIRECTORY = '/var/lib/vesmail'
 
@@ -101,7 +102,11 @@ export function compose({ file, log, ticketKeys, workers, session }: ComposeOpti
     nowSite: (tenant, isSecure) =>
       nowSite({ config: tenant.config, isSecure, ves, oauthKeys, spool: spools.of(tenant.config), batch, log }),
     metrics,
-    tokens: new OAuthTokens({ nowMs: Date.now, timeoutMs: config['limits.connectSeconds'] * 1000 }),
+    tokens: new OAuthTokens({
+      nowMs: Date.now,
+      timeoutMs: config['limits.connectSeconds'] * 1000,
+      turns: turnsOf(state),
+    }),
     protection: new Protection(state),
     limits: new SessionLimits(state),
     sizes: new SizeStore(state),

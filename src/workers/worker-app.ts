@@ -268,7 +268,7 @@ export class WorkerApp {
       token: async ({ endpoint }) => {
         // There is no profile yet to save a rotated refresh token to; this worker remembers it.
         const rotated = async (): Promise<void> => log.write('warn', 'token', { result: 'rotated in a probe' })
-        return { token: await composition.tokens.token({ endpoint, upstream, rotated }) }
+        return { token: await composition.tokens.token({ endpoint, upstream, rotated, current: async () => null }) }
       },
     })
   }

@@ -1,13 +1,19 @@
 import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createServer, type Server } from 'node:https'
 import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import test, { after, before, beforeEach } from 'node:test'
 import { createSecureContext } from 'node:tls'
+import { silentLog } from '../../src/base/log.ts'
 import { Secret } from '../../src/base/secret.ts'
-import { OAuthTokens } from '../../src/net/oauth-tokens.ts'
+import { OAuthTokens, type Turns } from '../../src/net/oauth-tokens.ts'
 import { ProviderNetworks } from '../../src/net/provider-networks.ts'
 import type { UpstreamOptions } from '../../src/net/upstream.ts'
+import { StateFile } from '../../src/workers/state-file.ts'
+import { turnsOf } from '../../src/workers/turns.ts'
 import { TestAuthority } from './authority.ts'
 
 const authority = new TestAuthority('Token CA')
@@ -63,6 +69,7 @@ async function ask(tokens: OAuthTokens, text: string): Promise<string> {
     rotated: async (password) => {
       rotated.push(password.expose())
     },
+    current: async () => null,
   })
   return token.expose()
 }
@@ -152,6 +159,93 @@ test('a rotated refresh token is told once, and used from then on by old and new
   }
 })
 
+/** A provider that rotates each time, and takes a used refresh token for a theft. @returns how many it gave out */
+function rotatingServer(): { readonly stolen: () => boolean } {
+  let valid = 'r1'
+  let stolen = false
+  answer = (response) => {
+    const given = new URLSearchParams(requests.at(-1)!.body).get('refresh_token')
+    if (given !== valid) stolen = true
+    if (stolen) {
+      response.writeHead(400, { 'content-type': 'application/json' }).end('{"error":"invalid_grant"}')
+      return
+    }
+    valid = `r${requests.length + 1}`
+    const body = { access_token: `tok${requests.length}`, expires_in: 3600, refresh_token: valid }
+    response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(body))
+  }
+  return { stolen: () => stolen }
+}
+
+/** Several workers, one profile. */
+function worker(profile: { password: string }, turns?: Turns): () => Promise<string> {
+  const tokens = new OAuthTokens({ nowMs: () => nowMs, timeoutMs: 5000, ...(turns === undefined ? {} : { turns }) })
+  return async () => {
+    const token = await tokens.token({
+      endpoint: new Secret(profile.password),
+      upstream,
+      rotated: async (password, before) => {
+        assert.equal(before.expose(), profile.password)
+        profile.password = password.expose()
+      },
+      current: async () => new Secret(profile.password),
+    })
+    return token.expose()
+  }
+}
+
+test('workers that refresh at the same time take turns: no refresh token is used twice', async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'vm-turns-'))
+  const states = ['a', 'b', 'c'].map((name) => new StateFile(join(directory, 'state.sqlite'), name, silentLog))
+  t.after(async () => {
+    for (const state of states) await state.close()
+    rmSync(directory, { recursive: true, force: true })
+  })
+  const provider = rotatingServer()
+  const profile = { password: endpoint('#refresh_token=r1') }
+  const workers = states.map((state) => worker(profile, turnsOf(state)))
+  const tokens = await Promise.all(workers.flatMap((login) => [login(), login()]))
+  assert.equal(provider.stolen(), false)
+  assert.equal(requests.length, 3, 'one refresh for each worker')
+  assert.equal(new Set(tokens).size, 3)
+  assert.equal(profile.password, endpoint('#refresh_token=r4'))
+})
+
+test('refused with a refresh token that another machine has rotated: the profile is read once more', async () => {
+  const profile = { password: endpoint('#refresh_token=r1') }
+  const other = worker(profile)
+  const refusing = new Set(['refresh_token=r1'])
+  answer = (response) => {
+    const { body } = requests.at(-1)!
+    const ok = !refusing.has(body)
+    if (!ok) profile.password = endpoint('#refresh_token=r2')
+    response.writeHead(ok ? 200 : 400).end(ok ? '{"access_token":"tok","expires_in":3600}' : '{}')
+  }
+  assert.equal(await other(), 'tok')
+  assert.deepEqual(
+    requests.map(({ body }) => body),
+    ['refresh_token=r1', 'refresh_token=r2'],
+  )
+  // Refused with that one too: once is enough.
+  refusing.add('refresh_token=r2')
+  nowMs += 3600_000
+  await assert.rejects(other(), { code: 'UPSTREAM_REFUSED' })
+  assert.equal(requests.length, 3)
+})
+
+test('a profile that names another endpoint by now is the next login’s matter', async () => {
+  answer = (response) => response.writeHead(400).end('{}')
+  const tokens = make()
+  const asked = tokens.token({
+    endpoint: new Secret(endpoint('#refresh_token=r1')),
+    upstream,
+    rotated: async () => {},
+    current: async () => new Secret('https://elsewhere.example/token#refresh_token=r2'),
+  })
+  await assert.rejects(asked, { code: 'UPSTREAM_REFUSED' })
+  assert.equal(requests.length, 1)
+})
+
 test('a transient error loses nothing: the old token serves while it lives, the refresh token stays', async () => {
   const tokens = make()
   await ask(tokens, endpoint('#refresh_token=r1'))
@@ -194,6 +288,7 @@ test('an endpoint on a network that is not allowed, or with a wrong certificate,
       endpoint: new Secret(`https://${host}:${port}/#x`),
       upstream: { ...upstream, ...more },
       rotated: async () => {},
+      current: async () => null,
     })
   await assert.rejects(one({ networks: new ProviderNetworks([]) }, 'localhost'), { code: 'UPSTREAM_CONNECTION' })
   await assert.rejects(one({}, '127.0.0.1'), { code: 'UPSTREAM_TLS' })

@@ -8,7 +8,7 @@ import { Secret } from '../../base/secret.ts'
 import type { MessageKey } from '../../engine/seal/message-key.ts'
 import { publicOf, type VaultKey } from '../../engine/seal/vault-key.ts'
 import { parseVesUri, printVesUri, type VesUri } from '../uri.ts'
-import { idAt, type JsonObject, optionalObject, textAt } from './answer.ts'
+import { idAt, type JsonObject, objectsAt, optionalObject, textAt } from './answer.ts'
 import type { ApiAnswer, ApiRequest } from './api-connection.ts'
 import { BoundedCache } from './bounded-cache.ts'
 import {
@@ -113,8 +113,9 @@ export class VaultSession implements VesSession {
     this.user = { id: this.user.id, email: textAt(result, 'email') }
   }
 
-  async item(uri: string): Promise<VesItem> {
+  async item(uri: string, { fresh = false }: { readonly fresh?: boolean } = {}): Promise<VesItem> {
     const parsed = parseVesUri(uri, this.client.domain)
+    if (fresh) this.client.items.delete(this.#itemKey(parsed))
     const item = await this.client.items.get(this.#itemKey(parsed), () => this.#readItem(parsed))
     if (item === null) throw new GatewayError('VES_DENIED', { reason: 'not shared with this vault' })
     // Whoever gets it may wipe it.
@@ -133,6 +134,16 @@ export class VaultSession implements VesSession {
     const { result } = await this.request({ path: 'vaultItems', body, repeatable: true })
     this.client.items.delete(this.#itemKey(parseVesUri(uri, this.client.domain)))
     return { id: idAt(result) }
+  }
+
+  async holders(uri: string): Promise<readonly VaultRef[]> {
+    const item = await this.fetchItem(parseVesUri(uri, this.client.domain), `id,vaultEntries(vaultKey(${KEY_FIELDS}))`)
+    const entries = objectsAt(item, 'vaultEntries')
+    // Who may not see them is told that there are none.
+    if (entries.length === 0) throw new GatewayError('VES_DENIED', { reason: 'not shared with this vault' })
+    return Promise.all(
+      entries.map((entry) => this.client.recipients.readKey(optionalObject(entry, 'vaultKey') ?? {}, uri)),
+    )
   }
 
   async itemExists(uri: string): Promise<boolean> {

@@ -125,9 +125,11 @@ export interface VesSession {
   readonly keyId: number
 
   /** @throws GatewayError VES_NOT_FOUND, VES_DENIED (exists, not shared with this vault) */
-  item(uri: string): Promise<VesItem>
-  /** Creates, or replaces by a new version. */
+  item(uri: string, options?: { /** As it is now, not as it was kept. */ readonly fresh?: boolean }): Promise<VesItem>
+  /** Creates, or replaces by a new version, which is shared with nobody but whom it names: {@link holders} keep nothing by themselves. */
   putItem(uri: string, item: PutItem): Promise<{ readonly id: number }>
+  /** The keys that the item is shared with, this vault's own among them. @throws GatewayError VES_NOT_FOUND, VES_DENIED */
+  holders(uri: string): Promise<readonly VaultRef[]>
   /** Is there such an item, readable or not? (FALLBACK asks for `<address>!plain`.) */
   itemExists(uri: string): Promise<boolean>
   /** Is the item shared with this vault? (the ACL) @throws GatewayError VES_NOT_FOUND where there is none */

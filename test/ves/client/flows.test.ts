@@ -114,8 +114,17 @@ describe('items', () => {
     assert.equal((await b.item(uri)).value.expose().toString(), '{"two":2}')
     assert.equal((await a.item(uri)).algo, 'NULL')
     assert.equal(await b.hasAccess(uri), true)
-    await put('{"three":3}')
+    await put('{"three":3}', await a.holders(uri))
+    assert.equal((await b.item(uri)).value.expose().toString(), '{"three":3}', 'whoever had it has the new version')
+    assert.deepEqual(
+      (await a.holders(uri)).map(({ keyId }) => keyId),
+      [a.keyId, b.keyId],
+    )
+    await put('{"four":4}')
     await assert.rejects(b.item(uri), fails('VES_DENIED'))
+    await assert.rejects(b.holders(uri), fails('VES_DENIED'))
+    assert.equal((await a.item(uri)).value.expose().toString(), '{"four":4}')
+    assert.equal((await a.item(uri, { fresh: true })).value.expose().toString(), '{"four":4}')
   })
 
   test('connections of a mail client at the same time read the profile once, each its own copy', async () => {

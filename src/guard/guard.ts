@@ -17,6 +17,7 @@ import { type Connection, Dispatcher } from './dispatcher.ts'
 import { type ListenAddress, Listeners } from './listeners.ts'
 import { MetricsRelay } from './metrics-relay.ts'
 import { type Notify, silentNotify } from './notify.ts'
+import { RunDirectory } from './run-directory.ts'
 import { Supervisor, type SupervisorAction, type SupervisorEvent, type SupervisorOptions } from './supervisor.ts'
 
 export interface GuardOptions {
@@ -72,6 +73,7 @@ export class Guard {
   readonly #dispatcher: Dispatcher
   readonly #supervisor: Supervisor
   readonly #metrics: MetricsRelay
+  readonly #runDirectory = new RunDirectory(process.pid, Date.now())
   readonly #processes = new Map<number, ClusterWorker>()
   readonly #ticketKeys = randomBytes(48).toString('base64')
   readonly #generations = new Map<number, Reading>()
@@ -239,6 +241,7 @@ export class Guard {
     this.#listeners.keep([])
     this.#dispatcher.dropWaiting()
     for (const companion of this.#options.companions ?? []) await companion.stop()
+    this.#runDirectory.close()
     this.#log.write('info', 'stopped')
     this.#settle({ exitCode: configBad ? CONFIG_EXIT : 0 })
   }
@@ -247,6 +250,7 @@ export class Guard {
     const reading = this.#generations.get(generation) ?? this.#reading
     const child = cluster.fork({
       VESMAIL_WORKER: String(worker),
+      TMPDIR: this.#runDirectory.of(worker),
       // Halves a worker's start. In a folder of ours: what stands in it is run.
       ...(this.#options.cacheDirectory === undefined ? {} : { NODE_COMPILE_CACHE: this.#options.cacheDirectory }),
     })
@@ -257,6 +261,7 @@ export class Guard {
     child.on('disconnect', () => this.#dispatcher.disconnected(worker))
     child.on('exit', (code, signal) => {
       whenDrained(child, () => this.#dispatcher.disconnected(worker))
+      this.#runDirectory.forget(worker)
       this.#log.write('info', 'worker ended', { worker, code, signal })
       this.#processes.delete(worker)
       this.#metrics.gone(worker)

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { GuardStage, isAlive, LineClient } from './stage.ts'
 
@@ -22,6 +24,21 @@ test('both workers serve; one that is killed is replaced, and its sibling’s se
     if (pids[i] === victim) assert.notEqual(await client.line(), '250 x')
     else assert.equal(await client.ask('x'), '250 x')
   }
+})
+
+test('of a worker that was killed nothing stays in the temporary folder', async (t) => {
+  const stage = await GuardStage.start(t, { workers: 1 })
+  const [folder] = stage.runDirectories()
+  assert.ok(folder !== undefined)
+  const [first] = readdirSync(folder)
+  assert.deepEqual(readdirSync(join(folder, first!)).length, 1, 'the admin listener has its socket there')
+  process.kill(stage.workerPids()[0]!, 'SIGKILL')
+  await stage.logged('worker ended')
+  const [second] = readdirSync(folder)
+  assert.notEqual(second, first)
+  stage.signal('SIGTERM')
+  await stage.exited
+  assert.deepEqual(stage.runDirectories(), [])
 })
 
 test('all workers killed at once: clients that come then are served when a worker is there again', async (t) => {

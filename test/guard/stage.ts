@@ -1,6 +1,6 @@
 /** A real guard with line workers for a test: started, spoken to, killed, and gone at the end. */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -57,7 +57,7 @@ export class GuardStage {
       stage.child.kill('SIGKILL')
       await stage.exited
       for (const pid of stage.workerPids()) killIfThere(pid)
-      rmSync(directory, { recursive: true, force: true })
+      for (const run of [directory, ...stage.runDirectories()]) rmSync(run, { recursive: true, force: true })
     })
     await stage.logged('ready')
     return stage
@@ -88,6 +88,14 @@ export class GuardStage {
       .slice(-15)
       .map((line) => JSON.stringify(line))
       .join('\n')
+  }
+
+  /** Of this guard, in the temporary folder. */
+  runDirectories(): string[] {
+    const mine = `vesmail-guard-${this.child.pid}-`
+    return readdirSync(tmpdir())
+      .filter((name) => name.startsWith(mine))
+      .map((name) => join(tmpdir(), name))
   }
 
   workerPids(): number[] {

@@ -2,7 +2,8 @@
  * The state that all workers of a machine share, in one SQLite file (WAL, no waiting for the disk: losing the last
  * second of it costs nothing). Each question is one or two statements of some 20 µs.
  */
-import { rmSync } from 'node:fs'
+import { randomBytes } from 'node:crypto'
+import { readlinkSync, rmSync } from 'node:fs'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import type { Log } from '../base/log.ts'
 import { fallen, HOLD_SECONDS, LocalState, MAX_KEPT, type SharedState } from './shared-state.ts'
@@ -13,6 +14,8 @@ const RENEW_MS = 15_000
 
 /** Workers that start together make the file together: each waits for the one that is at it. */
 const OPEN_BUSY_MS = 5000
+/** After a failure the file is left alone so long: waiting at each question would stop the worker's whole event loop. */
+const REST_MS = 1000
 
 const SCHEMA = `
   PRAGMA busy_timeout = ${OPEN_BUSY_MS};
@@ -40,6 +43,7 @@ export class StateFile implements SharedState {
   >
   readonly #timer: NodeJS.Timeout
   #complained = false
+  #restUntilMs = 0
 
   /** @param process a name that no other process has, now or before. @throws Error where there can be no such file */
   constructor(file: string, process: string, log: Log, nowMs: () => number = Date.now, maxKept = MAX_KEPT) {
@@ -149,6 +153,7 @@ export class StateFile implements SharedState {
         this.#db.prepare('DELETE FROM scores WHERE score <= (? - at) / 1000.0').run(now)
         const dead = now - HOLD_SECONDS * 1000
         this.#db.prepare('DELETE FROM processes WHERE seen < ?').run(dead)
+        this.#forgetTheDead()
         this.#db.prepare('DELETE FROM holds WHERE process NOT IN (SELECT process FROM processes)').run()
         this.#db.prepare('DELETE FROM kept WHERE id <= ?').run(this.#newest() - this.#maxKept)
       },
@@ -156,7 +161,18 @@ export class StateFile implements SharedState {
     )
   }
 
+  /**
+   * A worker that was killed holds places: its clients, who come back at once, must not be refused for them. Its
+   * successor runs this first of all.
+   */
+  #forgetTheDead(): void {
+    for (const { process: name } of this.#db.prepare('SELECT process FROM processes').all()) {
+      if (isDead(String(name))) this.#db.prepare('DELETE FROM processes WHERE process = ?').run(String(name))
+    }
+  }
+
   #try<T, U>(run: () => T, otherwise: () => U): T | U {
+    if (performance.now() < this.#restUntilMs) return otherwise()
     try {
       const result = run()
       this.#complained = false
@@ -166,8 +182,38 @@ export class StateFile implements SharedState {
         this.#log.write('warn', 'state file', { reason: error instanceof Error ? error.message : String(error) })
       }
       this.#complained = true
+      this.#restUntilMs = performance.now() + REST_MS
       return otherwise()
     }
+  }
+}
+
+/**
+ * A name that no other process of any machine has, and by which a process of this one is known to be dead. The number
+ * alone would not do: it comes again, and means something else in another container.
+ */
+export function processName(pid: number): string {
+  return `${pid}.${pidNamespace()}.${randomBytes(12).toString('base64url')}`
+}
+
+function isDead(name: string): boolean {
+  const [pid = '', namespace] = name.split('.')
+  if (!/^[1-9]\d{0,9}$/.test(pid) || namespace !== pidNamespace()) return false
+  try {
+    process.kill(Number(pid), 0)
+    return false
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ESRCH'
+  }
+}
+
+/** '' where there is no /proc. */
+function pidNamespace(): string {
+  try {
+    return /\d+/.exec(readlinkSync('/proc/self/ns/pid'))?.[0] ?? ''
+  } catch (error) {
+    if (error instanceof Error) return ''
+    throw error
   }
 }
 

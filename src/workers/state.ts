@@ -1,24 +1,22 @@
 /** The shared state as configured: memory, the machine's file, or Redis above it. */
-import { randomBytes } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Log } from '../base/log.ts'
 import { RedisState } from './redis-state.ts'
 import { LocalState, type SharedState } from './shared-state.ts'
-import { StateFile } from './state-file.ts'
+import { processName, StateFile } from './state-file.ts'
 
 /** @param redisUrl null: this machine stands alone */
 export function openState(directory: string, redisUrl: string | null, log: Log): SharedState {
-  // A number would come again after a restart, and inherit the dead one's sessions.
-  const process = randomBytes(12).toString('base64url')
-  const own = openFile(directory, process, log)
-  return redisUrl === null ? own : new RedisState(redisUrl, process, own, log)
+  const name = processName(process.pid)
+  const own = openFile(directory, name, log)
+  return redisUrl === null ? own : new RedisState(redisUrl, name, own, log)
 }
 
-function openFile(directory: string, process: string, log: Log): SharedState {
+function openFile(directory: string, name: string, log: Log): SharedState {
   try {
     mkdirSync(directory, { recursive: true, mode: 0o700 })
-    return new StateFile(join(directory, 'state.sqlite'), process, log)
+    return new StateFile(join(directory, 'state.sqlite'), name, log)
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)
     log.write('warn', 'state file', { directory, reason, instead: 'each worker counts for itself' })

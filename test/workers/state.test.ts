@@ -15,7 +15,7 @@ import { SessionLimits } from '../../src/workers/session-limits.ts'
 import { LocalState, type SharedState } from '../../src/workers/shared-state.ts'
 import { SizeStore } from '../../src/workers/size-store.ts'
 import { openState } from '../../src/workers/state.ts'
-import { StateFile } from '../../src/workers/state-file.ts'
+import { processName, StateFile } from '../../src/workers/state-file.ts'
 import { freePorts } from '../guard/stage.ts'
 
 function scratch(t: TestContext): string {
@@ -73,6 +73,38 @@ test('the sessions of all processes are counted; those of dead ones are forgotte
   assert.equal(await three.hold('k', 1), 1, 'one that gives no sign of life has none')
   await two.close()
   await three.close()
+})
+
+test('a worker that was killed gives its places to its successor at once', async (t) => {
+  const file = join(scratch(t), 'state.sqlite')
+  const killed = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)'], { stdio: 'ignore' })
+  const [dead, alive] = [
+    new StateFile(file, processName(killed.pid!), silentLog),
+    new StateFile(file, processName(process.pid), silentLog),
+  ]
+  assert.equal(await dead.hold('k', 3), 3)
+  assert.equal(await alive.hold('k', 1), 4)
+  killed.kill('SIGKILL')
+  await once(killed, 'exit')
+  const successor = new StateFile(file, processName(process.pid), silentLog)
+  assert.equal(await successor.hold('k', 1), 2)
+  for (const state of [dead, alive, successor]) await state.close()
+})
+
+test('a file that somebody holds locked stops a worker once a second, not at each question', async (t) => {
+  const file = join(scratch(t), 'state.sqlite')
+  const lines: string[] = []
+  const log = { ...silentLog, write: (_level: string, msg: string) => lines.push(msg) } as unknown as typeof silentLog
+  const state = new StateFile(file, 'p1', log)
+  const other = new DatabaseSync(file)
+  other.exec('BEGIN EXCLUSIVE')
+  // Each would wait 50 ms: the rest is not even tried, so that it is in memory when the lock is gone.
+  for (let i = 0; i < 20; i++) state.add('k', 1)
+  other.exec('ROLLBACK')
+  assert.ok((await state.score('k')) > 19)
+  assert.deepEqual(lines, ['state file'])
+  other.close()
+  await state.close()
 })
 
 test('a damaged state file is replaced; a missing folder means counting alone', async (t) => {

@@ -30,9 +30,12 @@ if (task === undefined) fail(`unknown task "${name}"; one of: ${Object.keys(TASK
 const mayInstall = !rest.includes('--no-install')
 const args = rest.filter((arg) => arg !== '--no-install')
 
+/** Long tests have programs of their own. */
+const needs = args.some((arg) => arg.startsWith('test/long')) ? [...task.needs, 'readers'] : task.needs
+
 const isRoot = process.getuid?.() === 0
 const hasPackages = packagesAreInstalled(ROOT)
-const missing = missingPrograms(task.needs)
+const missing = missingPrograms(needs)
 const debian = `apt-get install --no-install-recommends ${missing.flatMap(({ packages }) => packages).join(' ')}`
 // Said before anything is begun, in one line, where it is not ours to install.
 if (!hasPackages) {

@@ -23,6 +23,11 @@ const PROGRAMS = {
     packages: ['chromium'],
     why: 'the browser in which the tests read mail with the viewer',
   },
+  readers: {
+    executables: ['offlineimap', 'fetchmail', 'getmail', 'imapfilter', 'mutt', 'neomutt'],
+    packages: ['offlineimap3', 'fetchmail', 'getmail6', 'imapfilter', 'mutt', 'neomutt'],
+    why: 'mail clients that the long tests read a large mailbox with',
+  },
   postgresql: {
     executables: ['postgres'],
     packages: ['postgresql'],

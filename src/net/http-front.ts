@@ -40,6 +40,8 @@ const REFUSED_REQUEST = Buffer.from('GET / HTTP/1.1\r\nhost: refused\r\n\r\n')
 const TIMEOUT_ANSWER = 'HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n'
 /** Closing with unread octets resets the connection and may destroy the answer: input is discarded that long. */
 const DISCARD_MS = 2000
+/** A tunnel's octets on their way to the proxy before the browser is not read any more: here, in the server, or there. */
+const MAX_UNDER_WAY_OCTETS = 64 * 1024
 /** Octets for a client that reads slowly before the server is not read any more. */
 const MAX_CLIENT_OCTETS = 16 * 1024
 /** All connections read from behind into this one, one after the other: what came is copied out at once. */
@@ -59,7 +61,7 @@ export class HttpFront {
   #draining = false
   /** The server was held back since the last request: if it hangs up then, it may have lost patience, and octets. */
   #stalled = false
-  #held = false
+  #takenOctets = 0
   /** Requests are here, answers are not taken. */
   #waiting = false
   #clientEnded = false
@@ -127,15 +129,14 @@ export class HttpFront {
     this.#client.resume()
   }
 
-  /** Stops reading a tunnel's client, until {@link release}. */
-  hold(): void {
-    this.#held = true
-    this.#client.pause()
+  /** The proxy has taken so many octets of the tunnel's. */
+  taken(octets: number): void {
+    this.#takenOctets += octets
+    if (this.#phase === 'tunnel' && this.#underWay <= MAX_UNDER_WAY_OCTETS / 2) this.#client.resume()
   }
 
-  release(): void {
-    this.#held = false
-    if (this.#inner !== null && !this.#inner.writableNeedDrain) this.#client.resume()
+  get #underWay(): number {
+    return this.#slicer.payloadOctets - this.#takenOctets
   }
 
   /**
@@ -236,10 +237,10 @@ export class HttpFront {
     const inner = this.#inner
     if (inner === null) return
     inner.cork()
-    let isTaken = true
-    for (const frame of this.#slicer.push(octets)) isTaken = inner.write(frame)
+    for (const frame of this.#slicer.push(octets)) inner.write(frame)
     inner.uncork()
-    if (!isTaken) this.#client.pause()
+    // Control frames are answered, not taken: they count by what of them waits here.
+    if (this.#underWay > MAX_UNDER_WAY_OCTETS || inner.writableNeedDrain) this.#client.pause()
   }
 
   #toServer(octets: Buffer): void {
@@ -258,8 +259,8 @@ export class HttpFront {
     inner.write(printProxyV2({ address, port: 0 }, { address: '0.0.0.0', port: 0 }))
     inner.on('error', () => inner.destroy())
     inner.on('drain', () => {
-      const wantsMore = this.#phase === 'streaming' || this.#phase === 'tunnel' || this.#phase === 'reading'
-      if (wantsMore && !this.#held) this.#client.resume()
+      if (this.#phase === 'tunnel') this.taken(0)
+      else if (this.#phase === 'streaming' || this.#phase === 'reading') this.#client.resume()
     })
     inner.on('end', () => inner.destroy())
     inner.on('close', () => this.#serverGone(inner))

@@ -24,6 +24,7 @@ const SPECIAL = [
   ['224.0.0.0', 3],
   // `::ffff:a.b.c.d` is checked as a.b.c.d by the list itself.
   ['::', 96],
+  ['::ffff:0:0:0', 96],
   // Translation and tunnels lead to IPv4 addresses that are not looked at here (RFC 6052, 8215, 4380, 3056).
   ['64:ff9b::', 96],
   ['64:ff9b:1::', 48],
@@ -31,6 +32,8 @@ const SPECIAL = [
   ['2002::', 16],
   ['100::', 64],
   ['2001:db8::', 32],
+  ['3fff::', 20],
+  ['5f00::', 16],
   ['fc00::', 7],
   ['fe80::', 10],
   ['fec0::', 10],

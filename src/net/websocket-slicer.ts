@@ -26,6 +26,8 @@ export class WebSocketSlicer {
   /** Between a frame without FIN and its last continuation. */
   #inMessage = false
   #over = false
+  /** Of messages, given out so far. */
+  payloadOctets = 0
 
   /** @returns frames for the server; payload is a view of the given buffer. After a breach a Close, then nothing. */
   push(octets: Buffer): Buffer[] {
@@ -45,6 +47,7 @@ export class WebSocketSlicer {
       this.#left -= slice.length
       if (!this.#isControl) {
         out.push(this.#sliceHead(slice.length))
+        this.payloadOctets += slice.length
         this.#mask = turned(this.#mask, slice.length)
       }
       out.push(slice)

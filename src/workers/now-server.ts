@@ -196,7 +196,7 @@ export class NowServer {
     return (end) => {
       front.tunnelled()
       open.tunnel = { end, proxy: opened }
-      return tunnel({ end, proxy: opened, hold: () => front.hold(), release: () => front.release() })
+      return tunnel({ end, proxy: opened, taken: (octets) => front.taken(octets) })
     }
   }
 

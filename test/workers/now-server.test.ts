@@ -198,7 +198,7 @@ async function tunnelled(options: { proxies: Duplex[] } & Serving): Promise<Runn
     proxy: async (key) => {
       if (key === 'dead') throw new GatewayError('UPSTREAM_CONNECTION')
       if (key !== 'imap') return null
-      const [inner, outer] = duplexPair()
+      const [inner, outer] = duplexPair({ highWaterMark: 32 * 1024 })
       options.proxies.push(inner)
       return outer
     },

@@ -21,17 +21,15 @@ export interface TunnelParts {
   readonly end: WebSocketEnd
   /** The proxy's end; open it before: what the browser sends is written to it at once. */
   readonly proxy: Duplex
-  /** Stops reading the browser's connection, and goes on. */
-  readonly hold: () => void
-  readonly release: () => void
+  /** The proxy has so many octets of the browser's: as many more may come. */
+  readonly taken: (octets: number) => void
 }
 
-export function tunnel({ end, proxy, hold, release }: TunnelParts): WebSocketEvents {
+export function tunnel({ end, proxy, taken }: TunnelParts): WebSocketEvents {
   let over = false
   const finish = (code: number, reason: string): void => {
     if (over) return
     over = true
-    release()
     end.close(code, reason)
     proxy.destroy()
   }
@@ -39,13 +37,12 @@ export function tunnel({ end, proxy, hold, release }: TunnelParts): WebSocketEve
     end.send(bytes)
     if (end.waitingOctets > MAX_WAITING_OCTETS) proxy.pause()
   })
-  proxy.on('drain', release)
   proxy.on('end', () => finish(NORMAL, 'closed by the server'))
   proxy.on('error', () => finish(TRY_LATER, 'no connection'))
   proxy.on('close', () => finish(GOING_AWAY, 'closed'))
   return {
     message: (bytes) => {
-      if (!over && bytes.length > 0 && !proxy.write(bytes)) hold()
+      if (!over && bytes.length > 0) proxy.write(bytes, () => taken(bytes.length))
     },
     drained: () => {
       if (!over && end.waitingOctets <= MAX_WAITING_OCTETS / 2) proxy.resume()
@@ -56,7 +53,6 @@ export function tunnel({ end, proxy, hold, release }: TunnelParts): WebSocketEve
       // What the browser sent before it left still counts, as a mail's final dot.
       proxy.end()
       proxy.resume()
-      release()
     },
   }
 }

@@ -161,7 +161,6 @@ export class LargeStream {
     const reader = range === null || this.#goesOn(piece) ? this.#readerFor(piece) : null
     if (reader !== null) {
       this.#reader = reader
-      reader.seek(piece.start)
       reader.onProgress = () => this.#advance()
       this.#advance()
       return
@@ -223,6 +222,7 @@ export class LargeStream {
       host.stream(this.#masked(bytes))
       this.#sent += bytes.length
     }
+    reader.seek(piece.start + this.#sent)
     // What is on its way belongs to this command, though it be read ahead.
     if (this.#readerPiece !== null) return
     if (piece.start + this.#sent === piece.end) {

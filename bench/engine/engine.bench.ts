@@ -1,10 +1,13 @@
 /**
  * `npm run bench -- engine`: messages through the real Sealer and Opener, in place on one thread, with a pool of two,
  * and without the native addon (`-js`); beside each the floor under it (`limit.ts`), measured in the same turns.
+ * `-pool` is what a gateway under load does, several messages at once; `-pool-single` one message alone, whose batches can
+ * only follow each other.
  */
 import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { fastPath, javascriptPath, useFastPath } from '../../src/engine/seal/native.ts'
+import { tuneCollector } from '../../src/workers/collector.ts'
 import { ThreadPool } from '../../src/workers/pool.ts'
 import { inTurns, type Row } from '../rows.ts'
 import { hostileRows } from './hostile.ts'
@@ -23,6 +26,8 @@ const SINK = () => {}
 type Direction = 'seal' | 'open'
 
 export async function rows(): Promise<Row[]> {
+  // As a worker does.
+  tuneCollector()
   const native = fastPath()
   const worth = await worthOfTwoThreads()
   const pool = new ThreadPool({ threads: THREADS })
@@ -34,7 +39,7 @@ export async function rows(): Promise<Row[]> {
     }
   }
   await pool.close()
-  out.push(streamGrowth())
+  out.push(streamGrowth('engine'), streamGrowth('worker'))
   out.push(...hostileRows())
   return out
 }
@@ -55,7 +60,8 @@ async function measured(direction: Direction, name: MessageName, pool: ThreadPoo
   }
   const parallel = () =>
     Promise.all(Array.from({ length: AT_ONCE }, () => manyThroughPool(transform, input, count, pool)))
-  const [limitMs, nativeMs, poolMs, jsMs] = await inTurns(ROUNDS, limit, inPlace, parallel, () => {
+  const single = () => manyThroughPool(transform, input, 1, pool)
+  const [limitMs, nativeMs, poolMs, singleMs, jsMs] = await inTurns(ROUNDS, limit, inPlace, parallel, single, () => {
     useFastPath(javascriptPath('bench'))
     inPlace()
     useFastPath(native)
@@ -77,17 +83,14 @@ async function measured(direction: Direction, name: MessageName, pool: ThreadPoo
     }
   }
   const inPlaceSpeed = speed(nativeMs!, count)
+  const times = (value: number) => `${(value / inPlaceSpeed).toFixed(2)} × one thread`
   const poolSpeed = speed(poolMs!, count * AT_ONCE)
-  const times = (poolSpeed / inPlaceSpeed).toFixed(2)
+  const singleSpeed = speed(singleMs!, 1)
+  const poolNote = `${THREADS} threads, ${AT_ONCE} messages at once: ${times(poolSpeed)}; two threads of the floor: ${worth.toFixed(2)} ×`
   return [
     row('', inPlaceSpeed, `one thread, ${native.kind}`),
-    row(
-      '-pool',
-      poolSpeed,
-      name === 'small'
-        ? 'in place: a thread would not pay'
-        : `${times} × one thread; two threads of the floor: ${worth.toFixed(2)} ×`,
-    ),
+    row('-pool', poolSpeed, name === 'small' ? 'in place: a thread would not pay' : poolNote),
+    ...(name === 'small' ? [] : [row('-pool-single', singleSpeed, `one message alone: ${times(singleSpeed)}`)]),
     row('-js', speed(jsMs!, count), 'one thread, without the addon'),
   ]
 }
@@ -111,12 +114,14 @@ function floor(direction: Direction, name: MessageName, one: Buffer, count: numb
   return () => limitOpen(text, isBase64)
 }
 
-/** In a process of its own, which has not grown yet. */
-function streamGrowth(): Row {
+/** In a process of its own, which has not grown yet. @param as under V8's own garbage collector, or a worker's */
+function streamGrowth(as: 'engine' | 'worker'): Row {
   const script = fileURLToPath(new URL('./stream-growth.ts', import.meta.url))
-  const { stdout, status } = spawnSync(process.execPath, [script], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const { stdout, status } = spawnSync(process.execPath, [script, as], { stdio: ['ignore', 'pipe', 'inherit'] })
   if (status !== 0) throw new Error('stream-growth failed')
   const { growth, speed } = JSON.parse(stdout.toString()) as { growth: number; speed: number }
-  const note = `1 GiB sealed and opened on the fly at ${speed.toFixed(0)} MB/s, compared; goal: below 64`
-  return { bench: 'engine', name: 'stream-1g-growth', value: growth, unit: 'MiB', note }
+  const suffix = as === 'worker' ? '-worker' : ''
+  const collector = as === 'worker' ? ', collector as in a worker' : ''
+  const note = `1 GiB sealed and opened on the fly at ${speed.toFixed(0)} MB/s, compared${collector}; goal: below 64`
+  return { bench: 'engine', name: `stream-1g-growth${suffix}`, value: growth, unit: 'MiB', note }
 }

@@ -1,8 +1,9 @@
 /**
  * A message of 1 GiB sealed and opened on the fly, text and attachment by halves, and how much memory that takes above
- * what the process has before. Prints JSON. What comes out is compared with what went in, piece by piece.
+ * what the process has before. Prints JSON. With the argument `worker`, under a worker's garbage collector. What comes out is compared with what went in, piece by piece.
  */
 import { createHash } from 'node:crypto'
+import { tuneCollector } from '../../src/workers/collector.ts'
 import { MESSAGES } from './messages.ts'
 import { newOpener, newSealer, passInPlace, reads } from './passage.ts'
 
@@ -68,6 +69,7 @@ function passPiece(sealer: ReturnType<typeof newSealer>, piece: Buffer | null, r
   else passInPlace({ ...one, push: () => [], end: sealer.end.bind(sealer) }, [], (bytes) => ready.push(bytes))
 }
 
+if (process.argv[2] === 'worker') tuneCollector()
 // Warm: code compiled, scratch there, a small message through.
 passInPlace(newSealer(), reads(MESSAGES.small().message), () => {})
 run(16 * MiB)

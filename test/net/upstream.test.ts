@@ -140,7 +140,21 @@ test('an address that the configuration does not allow is never connected to', a
       socket.on('error', () => {}).destroy()
     }),
   )
-  for (const host of ['127.0.0.1', 'localhost', '::ffff:127.0.0.1']) {
+  // The resolver reads numbers as the shell's tools do: all of these are this machine, were they connected to.
+  const here = [
+    '127.0.0.1',
+    '127.1',
+    '0x7f000001',
+    '2130706433',
+    '0177.0.0.1',
+    '0',
+    '0.0.0.0',
+    'localhost',
+    '127.9.9.9',
+  ]
+  const here6 = ['::ffff:127.0.0.1', '::ffff:7f00:1', '0:0:0:0:0:ffff:7f00:1', '::1', '::', '::127.0.0.1']
+  const near = ['169.254.169.254', '10.0.0.1', 'fe80::1', 'fe80::1%lo', '64:ff9b::7f00:1', '::ffff:0:7f00:1']
+  for (const host of [...here, ...here6, ...near]) {
     await assert.rejects(
       connectUpstream(
         { host, port, level: 'none', persist: false },
@@ -164,7 +178,18 @@ test('networks of providers: public always, special ones as configured', () => {
     ...['0.0.0.0', '10.1.2.3', '100.64.0.1', '127.0.0.1', '169.254.169.254', '172.16.0.1', '172.31.255.255'],
     ...['192.0.2.1', '192.168.1.1', '198.18.0.1', '224.0.0.1', '255.255.255.255'],
     ...['::', '::1', '::127.0.0.1', '::ffff:127.0.0.1', '::ffff:7f00:1', 'fc00::1', 'fd12::1', 'fe80::1', 'ff02::1'],
-    ...['64:ff9b::7f00:1', '2002:7f00:1::', '2001:db8::1', '2001::1', '', 'localhost', '127.1'],
+    ...[
+      '::ffff:0:7f00:1',
+      '3fff::1',
+      '5f00::1',
+      '64:ff9b::7f00:1',
+      '2002:7f00:1::',
+      '2001:db8::1',
+      '2001::1',
+      '',
+      'localhost',
+      '127.1',
+    ],
   ]) {
     assert.equal(none.allows(address), false, address)
   }

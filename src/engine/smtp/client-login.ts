@@ -11,6 +11,8 @@ import { type Reply, replyOfFault } from './reply.ts'
 
 /** smtp.md §1: guessing passwords takes time. */
 const FAILED_LOGIN_MS = 2000
+/** Of a name that anybody may send. */
+const MAX_LOGGED_CHARACTERS = 256
 
 export interface ClientLoginOptions {
   readonly credentials: Credentials
@@ -83,7 +85,7 @@ export class ClientLogin {
     this.#asking.log('warn', 'login', {
       result: answer.code >= 500 ? 'denied' : 'failed',
       code: error.code,
-      account: this.#options.credentials.account,
+      account: this.#options.credentials.account.slice(0, MAX_LOGGED_CHARACTERS),
       reason: error.detail.reason ?? error.detail.at ?? null,
     })
     const tell = (): void => this.#options.failed(error, answer)

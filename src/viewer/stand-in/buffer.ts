@@ -185,7 +185,8 @@ function fromLatin1(text: string): BrowserBuffer {
 function latin1(octets: Uint8Array): string {
   let text = ''
   for (let at = 0; at < octets.length; at += CHARACTERS) {
-    text += String.fromCharCode(...octets.subarray(at, at + CHARACTERS))
+    // Not spread: that would go through an iterator, five times as slowly.
+    text += String.fromCharCode.apply(null, octets.subarray(at, at + CHARACTERS) as unknown as number[])
   }
   return text
 }

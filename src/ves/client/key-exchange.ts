@@ -17,7 +17,7 @@ import type { VaultRef } from './ves-client.ts'
 const MAX_PENDING = 100
 /** Entries worked over per request: 16 of P-521 hold a thread for a tenth of a second. */
 const ENTRIES_PER_REQUEST = 16
-/** Rounds of up to 5000 entries: what is left after that comes again. */
+/** Rounds of some thousand entries: what is left after that comes again. */
 const MAX_ROUNDS = 20
 const TEMP_FIELDS =
   'type,algo,privateKey,vaultItems(id,type,vaultEntries(vaultKey(id),encData)),user(id,email,firstName,lastName)'
@@ -110,11 +110,14 @@ export class KeyExchange {
   async #moveEntries(tempKeyId: number, key: VaultKey, working: VaultRef): Promise<void> {
     const session = this.#session
     let moved = 0
+    const seen = new Set<number>()
     for (let round = 0; round < MAX_ROUNDS; round++) {
       const path = `vaultKeys/${tempKeyId}?fields=vaultEntries(encData,vaultItem(id))`
       const found = await orNull(session.request({ path }))
-      const entries = found === null ? [] : sealedEntries(found.result)
+      // A repository that lists the moved ones too would keep us here, and so would what does not open.
+      const entries = (found === null ? [] : sealedEntries(found.result)).filter(({ itemId }) => !seen.has(itemId))
       if (entries.length === 0) break
+      for (const { itemId } of entries) seen.add(itemId)
       for (let at = 0; at < entries.length; at += ENTRIES_PER_REQUEST) {
         const some = entries.slice(at, at + ENTRIES_PER_REQUEST)
         const job = { from: key, to: working.key, sealed: some.map(({ encData }) => encData) }
@@ -128,8 +131,6 @@ export class KeyExchange {
         await session.request({ path: 'vaultKeys', body: { id: working.keyId, vaultEntries }, repeatable: true })
         moved += vaultEntries.length
       }
-      // A repository that lists the moved ones too would keep us here.
-      if (entries.length < 5000) break
     }
     this.#log('key-rekeyed', tempKeyId, moved)
   }

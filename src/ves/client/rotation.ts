@@ -155,7 +155,6 @@ async function* pages(session: VaultSession, keyId: number): AsyncGenerator<read
       const encData = optionalOctets(entry, 'encData')
       return item === null || encData === null ? [] : [{ itemId: idAt(item), encData }]
     })
-    if (entries.length < PAGE) return
   }
 }
 

@@ -244,6 +244,13 @@ function external(reader: Reader): External {
   return { domain, externalId }
 }
 
+/** One may stand for a list; the same twice is once. */
+function externals(reader: Reader): readonly External[] | null {
+  const list = reader.list('externals', external, MAX_EXTERNALS, true)
+  if (list === null) return null
+  return [...new Map(list.map((one) => [JSON.stringify([one.domain, one.externalId]), one])).values()]
+}
+
 export function userBody(reader: Reader): UserBody {
   const body = {
     op: reader.oneOf('$op', OPS),
@@ -267,7 +274,7 @@ export function keyBody(reader: Reader): KeyBody {
     publicKey: reader.publicKey('publicKey'),
     privateKey: reader.matching('privateKey', PRIVATE_PEM, 'PEM encrypted private key'),
     user: reader.nested('user', userBody),
-    externals: reader.list('externals', external, MAX_EXTERNALS, true),
+    externals: externals(reader),
     vaultItems: reader.list('vaultItems', itemBody, 16),
     vaultEntries: reader.list('vaultEntries', entryBody),
     appUrl: reader.text('appUrl', 2048),
@@ -303,7 +310,7 @@ export function itemBody(reader: Reader): ItemBody {
 
 function fileBody(reader: Reader): FileBody {
   const body = {
-    externals: reader.list('externals', external, MAX_EXTERNALS, true),
+    externals: externals(reader),
     name: reader.text('name', 255),
     mime: reader.text('mime', 255),
     path: reader.text('path', 1024),

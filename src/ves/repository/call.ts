@@ -60,14 +60,20 @@ export interface Call {
   readonly notes: AuditNote[]
   /** Done when the transaction is over and its connection free: sealing takes milliseconds for some keys. */
   readonly afterwards: (() => void | Promise<void>)[]
-  /** Rows that this request may still load: `fields` multiply. */
-  readonly budget: { rows: number }
+  /** Rows, and octets of encData, that this request may still load: `fields` multiply. */
+  readonly budget: { rows: number; octets: number }
 }
 
 /** Counts rows about to be shown. @throws GatewayError VES_QUOTA */
 export function spend(call: Call, rows: number): void {
   call.budget.rows -= rows
   if (call.budget.rows < 0) throw quota('the answer would be too large: ask for fewer fields')
+}
+
+/** @throws GatewayError VES_QUOTA */
+export function spendOctets(call: Call, octets: number): void {
+  call.budget.octets -= octets
+  if (call.budget.octets < 0) throw quota('the answer would be too large: ask for less at a time')
 }
 
 /** @throws GatewayError API_SESSION, VES_DENIED */

@@ -49,6 +49,8 @@ const VIEWS: Views = { items: viewItems, entriesOfKey: viewEntriesOfKey, users: 
 const NOBODY: Caller = { kind: 'nobody' }
 /** Rows that one answer may be made of. */
 const MAX_ROWS = 30_000
+/** Of encData in one answer; an item for 5000 keys of ML-KEM-1024 takes eleven million. */
+const MAX_OCTETS = 16 * 1024 * 1024
 /** Sessions whose last `attn` question is remembered. */
 const MAX_ASKED = 50_000
 
@@ -195,7 +197,7 @@ export class Repository {
       sealer,
       notes: [],
       afterwards,
-      budget: { rows: MAX_ROWS },
+      budget: { rows: MAX_ROWS, octets: MAX_OCTETS },
     }
   }
 

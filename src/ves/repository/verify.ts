@@ -28,7 +28,7 @@ export interface AccountToOpen {
   readonly veskey: Buffer
 }
 
-const PAGE = 1000
+const PAGE = { rows: 1000, octets: 16 * 1024 * 1024 } as const
 /** Faults of one kind that are named one by one. */
 const MAX_NAMED = 5
 
@@ -115,7 +115,7 @@ async function openAll(db: Db, account: AccountToOpen, problems: string[]): Prom
   }
   let opened = 0
   for (let after = 0; ; ) {
-    const entries = await entriesOfKey(db, { keyId: row.id, after, limit: PAGE, unmovedOfUser: null })
+    const entries = await entriesOfKey(db, { keyId: row.id, after, bounds: PAGE, unmovedOfUser: null })
     for (const entry of entries) {
       try {
         openFromVaultKey(key, Buffer.from(entry.enc_data, 'base64')).fill(0)
@@ -124,7 +124,7 @@ async function openAll(db: Db, account: AccountToOpen, problems: string[]): Prom
         problems.push(`entry ${entry.id} does not open: ${(error as Error).message}`)
       }
     }
-    if (entries.length < PAGE) return opened
+    if (entries.length === 0) return opened
     after = entries.at(-1)!.id
   }
 }

@@ -885,20 +885,23 @@ export function contract(name: string, open: () => Promise<Harness>): void {
         log.map((e) => [e.actor, e.action]),
         [
           ['admin', 'key.create'],
+          // The app vault's password.
+          ['admin', 'item.create'],
           ['admin', 'key.create'],
           ['admin', 'account.create'],
           [`user:${alice.userId}`, 'item.create'],
         ],
       )
-      assert.deepEqual([log[3].subject, log[3].keys], [`item:${id}`, [alice.vault.id]])
+      assert.deepEqual(log[1].keys, [alice.primary.id])
+      assert.deepEqual([log[4].subject, log[4].keys], [`item:${id}`, [alice.vault.id]])
       const verify = () => h.ok('GET', 'admin/audit/verify', { token: ADMIN_TOKEN })
       assert.equal((await verify()).ok, true)
-      const seq = log[3].seq as number
+      const seq = log[4].seq as number
       const alter = (change: object) =>
         h.store.transaction((db) => db.updateTable('audit_log').set(change).where('seq', '=', seq).execute())
       await alter({ actor: 'user:1' })
       assert.deepEqual(await verify(), { ok: false, seq })
-      await alter({ actor: log[3].actor })
+      await alter({ actor: log[4].actor })
       assert.equal((await verify()).ok, true)
       await h.store.transaction(async (db) => {
         const row = await db.deleteFrom('audit_log').where('seq', '=', seq).returningAll().executeTakeFirstOrThrow()
@@ -908,6 +911,129 @@ export function contract(name: string, open: () => Promise<Harness>): void {
         await db.insertInto('audit_log').values(row).execute()
       })
       assert.equal((await verify()).ok, true)
+    })
+
+    test('the same name twice is one name', async () => {
+      const alice = await person('alice')
+      const external = { domain: 'x-twice', externalId: 'one' }
+      const twice = [external, { ...external }]
+      const made = await h.ok('POST', 'vaultItems?fields=file(externals(externalId))', {
+        token: alice.token,
+        body: { type: 'file', meta: { a: 'NULL' }, file: { externals: twice }, $op: 'create' },
+      })
+      assert.equal(made.file.externals.length, 1)
+      const key = { type: 'secondary', ...newKey().pems, externals: twice }
+      const vault = await h.ok('POST', 'vaultKeys?fields=externals', { token: alice.token, body: key })
+      assert.equal(vault.externals.length, 1)
+      await h.refused(403, 'POST', 'vaultKeys', { token: alice.token, body: key })
+    })
+
+    test('large values: pages are cut, an answer that would be too large is refused, and nothing is out of reach', async () => {
+      const [alice, bob] = [await person('alice'), await person('bob')]
+      const encData = 'QUJD'.repeat(16_000)
+      const ids: number[] = []
+      for (let n = 0; n < 140; n++) {
+        const { id } = await h.ok('POST', 'vaultItems', {
+          token: alice.token,
+          body: {
+            type: 'file',
+            meta: { a: 'NULL' },
+            file: { externals: [{ domain: 'vesmail', externalId: mail() }] },
+            $op: 'create',
+            vaultEntries: [alice, bob].map(({ vault }) => ({ vaultKey: { id: vault.id }, encData })),
+          },
+        })
+        ids.push(id)
+      }
+      const found: number[] = []
+      for (let after = 0; ; ) {
+        const url = `vaultKeys/${bob.vault.id}?fields=vaultEntries(id,encData,vaultItem(id))[${after}+1000]`
+        const { vaultEntries } = await h.ok('GET', url, { token: bob.token })
+        if (vaultEntries.length === 0) break
+        assert.ok(vaultEntries.length <= 66)
+        found.push(...vaultEntries.map((one: Any) => one.vaultItem.id))
+        after = vaultEntries.at(-1).id
+      }
+      assert.deepEqual(found, ids)
+      const list = (limit: number) =>
+        h.ask('GET', `vaultItems?limit=${limit}&fields=vaultEntries(encData)`, { token: alice.token })
+      assert.equal((await list(140)).status, 503)
+      assert.equal((await list(100)).status, 200)
+    })
+
+    test('many at once, whatever comes in whatever order: the repository is whole afterwards', async () => {
+      const people = await Promise.all(['a', 'b', 'c'].map(person))
+      const friend = (n: number) => people[n % people.length]!
+      const names = Array.from({ length: 6 }, mail)
+      const newbies = [address('n1'), address('n2')]
+      const file = (n: number) => ({ externals: [{ domain: 'vesmail', externalId: names[n % names.length]! }] })
+      const entry = (to: TestAccount) => ({ vaultKey: { id: to.vault.id }, encData: 'QUJD' })
+      const items = new Set<number>()
+      const keys = new Set<number>()
+      const seen: Record<number, number> = {}
+      const post = async (path: string, token: string, body: Any): Promise<Any> => {
+        const answer = await h.ask('POST', path, { token, body })
+        seen[answer.status] = (seen[answer.status] ?? 0) + 1
+        // 503: temp keys of one name are bounded.
+        assert.ok([200, 400, 401, 403, 404, 503].includes(answer.status), `${answer.status} ${JSON.stringify(body)}`)
+        return answer.body.result ?? {}
+      }
+      const some = (from: Set<number>, n: number): number => [...from][n % Math.max(from.size, 1)] ?? 1
+      const pems = newKey().pems
+      const moves: ((n: number, me: TestAccount) => Promise<unknown>)[] = [
+        async (n, me) => {
+          const { id } = await post('vaultItems', me.token, {
+            ...{ type: 'file', meta: { a: 'NULL' }, file: file(n), $op: n % 2 === 0 ? 'create' : undefined },
+            vaultEntries: [entry(me), entry(friend(n + 1))],
+          })
+          if (id !== undefined) items.add(id)
+        },
+        (n, me) => post('vaultItems', me.token, { id: some(items, n), vaultEntries: [entry(friend(n))] }),
+        (n, me) =>
+          post('vaultItems', me.token, {
+            ...{ id: some(items, n) },
+            vaultEntries: [{ vaultKey: { id: friend(n).vault.id }, $op: 'delete' }],
+          }),
+        (n, me) => post('vaultItems', me.token, { file: file(n), $op: 'delete' }),
+        async (n, me) => {
+          const { body } = h.temp(newbies[n % 2]!, [me.vault])
+          const { id } = await post('vaultKeys', me.token, body)
+          if (id !== undefined) keys.add(id)
+        },
+        async (_, me) => {
+          const password = { type: 'password', vaultEntries: [entry(me)] }
+          const { id } = await post('vaultKeys', me.token, { type: 'pending', ...pems, vaultItems: [password] })
+          if (id !== undefined) keys.add(id)
+        },
+        (n, me) =>
+          post('vaultKeys', me.token, {
+            ...{ id: some(keys, n) },
+            vaultEntries: [{ vaultItem: { id: some(items, n) }, encData: 'QUJD' }],
+          }),
+        (n, me) =>
+          post('vaultKeys', me.token, {
+            ...{ id: some(keys, n) },
+            vaultItems: [{ type: 'password', vaultEntries: [entry(friend(n))] }],
+          }),
+        (n, me) => post('vaultKeys', me.token, { id: some(keys, n), $op: 'delete' }),
+        (n, me) =>
+          post('recovery', me.token, {
+            threshold: 2,
+            shares: people.filter((one) => one !== me).map((one) => entry(one)),
+            ...(n % 3 === 0 ? { $op: 'delete' } : {}),
+          }),
+      ]
+      let random = 7
+      const next = (): number => {
+        random = (random * 1_103_515_245 + 12_345) % 2 ** 31
+        return random >> 8
+      }
+      for (let round = 0; round < 12; round++) {
+        await Promise.all(Array.from({ length: 25 }, () => moves[next() % moves.length]!(next(), friend(next()))))
+      }
+      assert.ok(seen[200]! > 60, JSON.stringify(seen))
+      await h.ok('POST', `admin/accounts/${people[0]!.email}`, { token: ADMIN_TOKEN, body: { $op: 'delete' } })
+      assert.deepEqual((await h.store.snapshot((db) => verifyRepository(db, null))).problems, [])
     })
 
     test('recovery by friends: two of three, after the delay, told to the owner, who may cancel', async () => {

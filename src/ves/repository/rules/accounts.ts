@@ -60,7 +60,7 @@ export async function createAccount(call: Call, body: AccountBody, fields: Field
   }
   // A profile that somebody laid out for the newcomer would lead their mail wherever that one likes.
   for (const id of await itemsInNameOf(call.db, email, user.id)) {
-    await removeItem(call.db, id)
+    await removeItem(call.db, call.store, id)
     note(call, 'item.delete', `item:${id}`, [], user.id)
   }
   const actor = { userId: user.id, email }

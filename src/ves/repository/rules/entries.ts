@@ -184,7 +184,12 @@ async function resolveItem(call: Call, body: EntryBody, refs: Refs): Promise<num
 async function retireMovedKeys(call: Call, userId: number, itemIds: readonly number[]): Promise<void> {
   for (const id of await tempKeysHolding(call.db, userId, itemIds)) {
     await lockKey(call.db, call.store, id)
-    const unmoved = await entriesOfKey(call.db, { keyId: id, after: 0, limit: 1, unmovedOfUser: userId })
+    const unmoved = await entriesOfKey(call.db, {
+      keyId: id,
+      after: 0,
+      bounds: { rows: 1, octets: 1 },
+      unmovedOfUser: userId,
+    })
     if (unmoved.length > 0) continue
     await removeKey(call.db, id)
     note(call, 'key.moved', `key:${id}`, [id])

@@ -96,6 +96,7 @@ async function createTempKey(call: Call, actor: Actor, body: KeyBody, refs: Refs
     if (entry.encData === null) throw invalid('vaultEntries: encData expected')
     if (!(await isItemWriter(call, actor, item))) throw denied('not your item')
     await upsertEntries(call.db, [{ itemId: item.id, keyId: id, encData: entry.encData }])
+    note(call, 'item.share', `item:${item.id}`, [id])
   }
   note(call, 'key.temp', `key:${id}`, [id], user.id)
   await inviteOwner(call, user, actor.email)
@@ -120,7 +121,8 @@ async function addPasswordItem(
       { type: 'password', meta, creatorId: actor.userId, keyId, file: null },
       call.nowMs,
     )
-    await applyEntries(call, actor, { id, isNew: true }, body.vaultEntries ?? [], 'merge', refs)
+    const keys = await applyEntries(call, actor, { id, isNew: true }, body.vaultEntries ?? [], 'merge', refs)
+    note(call, 'item.create', `item:${id}`, keys, actor.userId)
   }
 }
 

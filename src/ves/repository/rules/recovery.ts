@@ -64,7 +64,7 @@ export async function postPlan(call: Call, body: PlanBody): Promise<View> {
   const session = needWriter(call)
   if (body.op === 'delete') {
     const cancelled = await cancelRuns(call.db, session.userId)
-    if (cancelled === 0) await removePlan(call.db, session.userId)
+    if (cancelled === 0) await removePlan(call.db, call.store, session.userId)
     note(call, cancelled > 0 ? 'recovery.cancel' : 'recovery.plan-delete', `user:${session.userId}`)
     return { id: session.userId }
   }
@@ -91,6 +91,7 @@ export async function postPlan(call: Call, body: PlanBody): Promise<View> {
   await cancelRuns(call.db, session.userId)
   await replacePlan(
     call.db,
+    call.store,
     { userId: session.userId, threshold, delaySeconds: delaySeconds ?? least, shares: forFriends },
     call.nowMs,
   )

@@ -131,7 +131,7 @@ async function deleteItem(call: Call, session: SessionCaller, item: ItemRow | nu
   if (item === null) throw notFound('vaultItem')
   if (item.key_id !== null) throw denied('a password item goes with its key')
   if (!(await isItemWriter(call, session, item))) throw denied('not your item')
-  await removeItem(call.db, item.id)
+  await removeItem(call.db, call.store, item.id)
   note(call, 'item.delete', `item:${item.id}`)
   return { id: item.id }
 }
@@ -222,7 +222,7 @@ async function changeItem(call: Call, item: ItemRow, body: ItemBody): Promise<vo
   if (body.file?.mime != null) change.file_mime = body.file.mime
   if (body.file?.path != null) change.file_path = body.file.path
   await updateItem(call.db, item.id, change)
-  if (body.meta !== undefined) note(call, 'item.meta', `item:${item.id}`)
+  if (Object.keys(change).length > 0) note(call, 'item.meta', `item:${item.id}`)
 }
 
 /** Without `a` C reads a file as AES256CFB and JavaScript as something else: none such is kept. */

@@ -5,7 +5,7 @@ import type { Fields } from '../fields.ts'
 import { fieldsOf } from '../fields.ts'
 import { denied, invalid, notFound } from '../refuse.ts'
 import { passwordItemsOfKeys } from '../store/items.ts'
-import { keyById, lockKey, moveKeyExternals, removeKey, updateKey } from '../store/keys.ts'
+import { keyById, keysByIds, lockKey, moveKeyExternals, removeKey, updateKey } from '../store/keys.ts'
 import { cancelRuns, planOf, removePlan } from '../store/recovery.ts'
 import { entriesMissingOn } from '../store/rotation.ts'
 import type { KeyRow } from '../store/schema.ts'
@@ -105,6 +105,9 @@ async function sharePassword(
   refs: Refs,
 ): Promise<void> {
   if (!isOwnerOrMaker(call, key)) throw denied('not your key')
+  // Whoever takes the key away, and its password item with it, comes before or after.
+  const held = (await keysByIds(call.db, [key.id], call.store)).get(key.id)
+  if (held === undefined || held.type === 'deleted') throw notFound('vaultKey')
   const known = await passwordItemsOfKeys(call.db, [key.id])
   for (const item of body.vaultItems ?? []) {
     const row = item.id === null ? known[0] : known.find((one) => one.id === item.id)
@@ -134,7 +137,7 @@ async function replaceKey(call: Call, key: KeyRow, body: KeyBody): Promise<void>
   // Friends hold shares of the old primary key's VESkey: a plan that would recover nothing must not look like one.
   if (old.type === 'current' && (await planOf(call.db, key.user_id)) !== null) {
     await cancelRuns(call.db, key.user_id)
-    await removePlan(call.db, key.user_id)
+    await removePlan(call.db, call.store, key.user_id)
     note(call, 'recovery.plan-void', `user:${key.user_id}`)
   }
 }

@@ -66,7 +66,7 @@ export async function removeAccount(db: Db, kind: StoreKind, userId: number): Pr
     await lockKey(db, kind, id)
     await removeKey(db, id)
   }
-  await removePlan(db, userId)
+  await removePlan(db, kind, userId)
   await db.updateTable('recovery_runs').set({ state: 'cancelled' }).where('user_id', '=', userId).execute()
   await db.updateTable('users').set({ account: 0, locked: 0 }).where('id', '=', userId).execute()
   return keys.map((key) => key.id)

@@ -89,8 +89,9 @@ export async function updateItem(
   if (Object.keys(change).length > 0) await db.updateTable('vault_items').set(change).where('id', '=', id).execute()
 }
 
-/** The row stays, its names are free again, its value is gone. */
-export async function removeItem(db: Db, id: number): Promise<void> {
+/** The row stays, its names are free again, its value is gone. Whoever is adding an entry comes first, or finds it gone. */
+export async function removeItem(db: Db, kind: StoreKind, id: number): Promise<void> {
+  if (kind === 'postgresql') await db.selectFrom('vault_items').select('id').where('id', '=', id).forUpdate().execute()
   await db.deleteFrom('item_externals').where('item_id', '=', id).execute()
   await db.deleteFrom('vault_entries').where('item_id', '=', id).execute()
   await db.updateTable('vault_items').set({ deleted: 1, meta: null }).where('id', '=', id).execute()
@@ -168,19 +169,52 @@ export interface EntryOfItem extends EntryRow {
 export async function entriesOfItems(
   db: Db,
   itemIds: readonly number[],
-  limit: number,
+  bounds: Bounds,
 ): Promise<Map<number, EntryOfItem[]>> {
   if (itemIds.length === 0) return new Map()
-  const rows = await db
-    .selectFrom('vault_entries as e')
-    .innerJoin('vault_keys as k', 'k.id', 'e.key_id')
-    .selectAll('e')
-    .select(['k.user_id as key_user_id', 'k.type as key_type'])
-    .where('e.item_id', 'in', [...new Set(itemIds)])
-    .orderBy('e.id')
-    .limit(limit)
-    .execute()
+  const ids = [...new Set(itemIds)]
+  const rows = await within(bounds, 0, (after, limit) =>
+    db
+      .selectFrom('vault_entries as e')
+      .innerJoin('vault_keys as k', 'k.id', 'e.key_id')
+      .selectAll('e')
+      .select(['k.user_id as key_user_id', 'k.type as key_type'])
+      .where('e.item_id', 'in', ids)
+      .where('e.id', '>', after)
+      .orderBy('e.id')
+      .limit(limit)
+      .execute(),
+  )
   return groupBy(rows, (row) => row.item_id)
+}
+
+/** What may be loaded at once: an entry is 65,535 characters at most, and anybody may make large ones for anybody. */
+export interface Bounds {
+  readonly rows: number
+  /** Of encData. Once they are reached no more rows come. */
+  readonly octets: number
+}
+
+/** Rows between two looks at the octets. */
+const STEP = 250
+
+async function within<T extends { readonly id: number; readonly enc_data: string }>(
+  bounds: Bounds,
+  after: number,
+  load: (after: number, limit: number) => Promise<readonly T[]>,
+): Promise<T[]> {
+  const rows: T[] = []
+  for (let octets = 0; rows.length < bounds.rows && octets < bounds.octets; ) {
+    const limit = Math.min(STEP, bounds.rows - rows.length)
+    const more = await load(rows.at(-1)?.id ?? after, limit)
+    for (const row of more) {
+      if (octets >= bounds.octets) break
+      octets += row.enc_data.length
+      rows.push(row)
+    }
+    if (more.length < limit) break
+  }
+  return rows
 }
 
 export async function entryKeyIds(db: Db, itemId: number): Promise<Set<number>> {
@@ -188,21 +222,23 @@ export async function entryKeyIds(db: Db, itemId: number): Promise<Set<number>> 
   return new Set(rows.map((row) => row.key_id))
 }
 
-/** A page of a key's entries, by id. `unmoved`: only those whose item the key's owner has no working entry of. */
+/** A page of a key's entries, by id; none only where there are none. `unmoved`: only those whose item the key's owner has no working entry of. */
 export async function entriesOfKey(
   db: Db,
-  of: { keyId: number; after: number; limit: number; unmovedOfUser: number | null },
+  of: { keyId: number; after: number; bounds: Bounds; unmovedOfUser: number | null },
 ): Promise<EntryRow[]> {
-  let query = db
-    .selectFrom('vault_entries as e')
-    .innerJoin('vault_items as i', 'i.id', 'e.item_id')
-    .selectAll('e')
-    .where('e.key_id', '=', of.keyId)
-    .where('e.id', '>', of.after)
-    .where('i.deleted', '=', 0)
   const owner = of.unmovedOfUser
-  if (owner !== null) query = query.where(({ not, exists }) => not(exists(workingEntry(db, owner))))
-  return query.orderBy('e.id').limit(of.limit).execute()
+  return within(of.bounds, of.after, (after, limit) => {
+    let query = db
+      .selectFrom('vault_entries as e')
+      .innerJoin('vault_items as i', 'i.id', 'e.item_id')
+      .selectAll('e')
+      .where('e.key_id', '=', of.keyId)
+      .where('e.id', '>', after)
+      .where('i.deleted', '=', 0)
+    if (owner !== null) query = query.where(({ not, exists }) => not(exists(workingEntry(db, owner))))
+    return query.orderBy('e.id').limit(limit).execute()
+  })
 }
 
 /** An entry of the same item as `e` that one of the user's working keys holds. */

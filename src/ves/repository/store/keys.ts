@@ -189,9 +189,10 @@ export async function updateKey(
 export async function removeKey(db: Db, id: number): Promise<void> {
   await db.deleteFrom('key_externals').where('key_id', '=', id).execute()
   await db.deleteFrom('vault_entries').where('key_id', '=', id).execute()
+  // First the items, which a change of their entries has locked: what it adds is then there to be deleted.
+  await db.updateTable('vault_items').set({ deleted: 1 }).where('key_id', '=', id).execute()
   const items = db.selectFrom('vault_items').select('id').where('key_id', '=', id)
   await db.deleteFrom('vault_entries').where('item_id', 'in', items).execute()
-  await db.updateTable('vault_items').set({ deleted: 1 }).where('key_id', '=', id).execute()
   await db.updateTable('sessions').set({ revoked: 1 }).where('key_id', '=', id).execute()
   await db.updateTable('vault_keys').set({ type: 'deleted', private_key: null }).where('id', '=', id).execute()
 }

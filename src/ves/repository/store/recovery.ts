@@ -3,6 +3,7 @@
 import type { Selectable } from 'kysely'
 import { insertItem, removeItem, upsertEntries } from './items.ts'
 import { WORKING_TYPES } from './keys.ts'
+import type { StoreKind } from './migrations.ts'
 import type { Db, KeyAlgo, Schema } from './schema.ts'
 
 export type PlanRow = Selectable<Schema['recovery_plans']>
@@ -16,10 +17,11 @@ export interface Share {
 
 export async function replacePlan(
   db: Db,
+  kind: StoreKind,
   plan: { userId: number; threshold: number; delaySeconds: number; shares: readonly Share[] },
   nowMs: number,
 ): Promise<void> {
-  await removePlan(db, plan.userId)
+  await removePlan(db, kind, plan.userId)
   await db
     .insertInto('recovery_plans')
     .values({ user_id: plan.userId, threshold: plan.threshold, delay_seconds: plan.delaySeconds, created_ms: nowMs })
@@ -35,9 +37,9 @@ export async function replacePlan(
   }
 }
 
-export async function removePlan(db: Db, userId: number): Promise<void> {
+export async function removePlan(db: Db, kind: StoreKind, userId: number): Promise<void> {
   const shares = await db.deleteFrom('recovery_shares').where('user_id', '=', userId).returning('item_id').execute()
-  for (const { item_id } of shares) await removeItem(db, item_id)
+  for (const { item_id } of shares) await removeItem(db, kind, item_id)
   await db.deleteFrom('recovery_plans').where('user_id', '=', userId).execute()
 }
 

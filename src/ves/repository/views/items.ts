@@ -4,7 +4,7 @@
  */
 
 import type { Json } from '../api.ts'
-import { type Call, spend, userIdOf } from '../call.ts'
+import { type Call, spend, spendOctets, userIdOf } from '../call.ts'
 import { type Fields, fieldsOf } from '../fields.ts'
 import { type EntryOfItem, entriesOfItems, externalsOfItems, itemsByIds, itemsHeldBy } from '../store/items.ts'
 import { keysByIds } from '../store/keys.ts'
@@ -56,9 +56,13 @@ export async function viewItems(call: Call, rows: readonly ItemRow[], asked: Fie
       const entries = await entriesOfItems(
         call.db,
         mine.map((row) => row.id),
-        call.budget.rows + 1,
+        { rows: call.budget.rows + 1, octets: call.budget.octets + 1 },
       )
       const all = mine.flatMap((row) => entries.get(row.id) ?? [])
+      spendOctets(
+        call,
+        all.reduce((octets, entry) => octets + entry.enc_data.length, 0),
+      )
       const entryViews = await viewEntries(call, all, fields.get('vaultEntries')!.fields, mine)
       let at = 0
       rows.forEach((row, n) => {

@@ -20,6 +20,8 @@ const EXTERNAL_DEFAULT = fieldsOf('id', 'domain', 'externalId')
 /** Entries of a key in one answer without a range, and with one. */
 const MAX_ENTRIES = 5000
 const MAX_PAGE = 1000
+/** Of their encData, so that they come back in one request, sealed to another key: whoever asks goes on behind the last. */
+const MAX_ENTRY_OCTETS = 4 * 1024 * 1024
 
 /** Keys that log their holder in. Not temp keys: the sender knows their VESkey, and the session would be the recipient's. */
 const LOGIN_TYPES: readonly KeyType[] = ['current', 'shadow', 'secondary']
@@ -146,7 +148,10 @@ async function addEntries(call: Call, rows: readonly KeyRow[], views: View[], fi
     const entries = await entriesOfKey(call.db, {
       keyId: row.id,
       after: field.range?.after ?? 0,
-      limit: field.range === null ? MAX_ENTRIES : Math.min(field.range.limit, MAX_PAGE),
+      bounds: {
+        rows: field.range === null ? MAX_ENTRIES : Math.min(field.range.limit, MAX_PAGE),
+        octets: MAX_ENTRY_OCTETS,
+      },
       unmovedOfUser: row.type === 'temp' ? row.user_id : null,
     })
     views[n]!.vaultEntries = await call.views.entriesOfKey(call, entries, field.fields)

@@ -16,9 +16,12 @@ export interface Connection {
 export interface DispatcherPorts {
   /** @returns false where the channel is closed already */
   send(worker: number, id: number, connection: Connection): boolean
-  /** The worker did not take a connection in time. */
+  /** The worker has connections to take and took none in time. */
   late(worker: number): void
 }
+
+/** A worker that takes others meanwhile may let one wait so many times as long. */
+const PATIENCE = 6
 
 interface Sent {
   readonly connection: Connection
@@ -36,6 +39,8 @@ export class Dispatcher {
   #nextId = 1
   readonly #sent = new Map<number, Sent>()
   readonly #waiting: Connection[] = []
+  /** When each worker last took something. */
+  readonly #tookMs = new Map<number, number>()
   handedOver = 0
   refused = 0
 
@@ -70,6 +75,7 @@ export class Dispatcher {
     const sent = this.#sent.get(id)
     if (sent === undefined) return
     this.#sent.delete(id)
+    this.#tookMs.set(sent.worker, this.#nowMs())
     this.handedOver++
     sent.connection.close()
   }
@@ -85,6 +91,7 @@ export class Dispatcher {
   /** The worker's channel is closed and all that it had said was heard. */
   disconnected(worker: number): void {
     this.#workers = this.#workers.filter((one) => one !== worker)
+    this.#tookMs.delete(worker)
     for (const [id, sent] of [...this.#sent]) {
       if (sent.worker !== worker) continue
       this.#sent.delete(id)
@@ -92,12 +99,16 @@ export class Dispatcher {
     }
   }
 
-  /** Tells of workers that are late. */
+  /**
+   * Tells of workers that are late. Node passes one socket of a worker at a time, and the next when that has arrived: on
+   * a machine with too much to do a queue takes long, and killing whoever works it off would only make it longer.
+   */
   tick(): void {
     const nowMs = this.#nowMs()
     const late = new Set<number>()
-    for (const sent of this.#sent.values()) {
-      if (nowMs - sent.sentMs > this.#ackMs) late.add(sent.worker)
+    for (const { worker, sentMs } of this.#sent.values()) {
+      const isStill = nowMs - Math.max(sentMs, this.#tookMs.get(worker) ?? 0) > this.#ackMs
+      if (isStill || nowMs - sentMs > PATIENCE * this.#ackMs) late.add(worker)
     }
     for (const worker of late) this.#ports.late(worker)
   }

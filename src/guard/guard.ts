@@ -13,6 +13,7 @@ import type { Config } from '../base/config/options.ts'
 import { asGatewayError, GatewayError, unreachable } from '../base/errors.ts'
 import type { GuardCounts, ToGuard, ToWorker } from '../base/hand-over.ts'
 import type { Log } from '../base/log.ts'
+import { AwakeClock } from './awake-clock.ts'
 import { type Connection, Dispatcher } from './dispatcher.ts'
 import { type ListenAddress, Listeners } from './listeners.ts'
 import { MetricsRelay } from './metrics-relay.ts'
@@ -70,6 +71,7 @@ export class Guard {
   readonly #log: Log
   readonly #notify: Notify
   readonly #listeners: Listeners
+  readonly #clock = new AwakeClock(() => performance.now(), TICK_MS)
   readonly #dispatcher: Dispatcher
   readonly #supervisor: Supervisor
   readonly #metrics: MetricsRelay
@@ -105,7 +107,7 @@ export class Guard {
       },
       config['limits.waiting'],
       config['workers.ackSeconds'] * 1000,
-      () => performance.now(),
+      () => this.#clock.nowMs(),
     )
     this.#supervisor = new Supervisor(this.#supervisorOptions(this.#reading))
     this.#metrics = new MetricsRelay((worker, message) => this.#send(worker, message))
@@ -171,7 +173,7 @@ export class Guard {
   }
 
   #event(event: SupervisorEvent): void {
-    for (const action of this.#supervisor.step(event, performance.now())) this.#perform(action)
+    for (const action of this.#supervisor.step(event, this.#clock.nowMs())) this.#perform(action)
     this.#dispatcher.choose(this.#choosable())
   }
 
@@ -278,6 +280,8 @@ export class Guard {
   }
 
   #message(worker: number, message: ToGuard): void {
+    // Whatever it says: pings stand in the same queue as connections, and may have to wait for many.
+    this.#supervisor.step({ on: 'alive', worker }, this.#clock.nowMs())
     switch (message.t) {
       case 'ready':
         this.#event({ on: 'ready', worker })
@@ -286,7 +290,6 @@ export class Guard {
         this.#event({ on: 'leaving', worker })
         break
       case 'pong':
-        this.#event({ on: 'alive', worker })
         break
       case 'taken':
         this.#dispatcher.taken(message.id)
@@ -343,6 +346,7 @@ export class Guard {
   }
 
   #tick(): void {
+    this.#clock.tick()
     this.#dispatcher.tick()
     this.#event({ on: 'tick' })
   }

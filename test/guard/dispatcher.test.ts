@@ -116,6 +116,24 @@ test('who does not take a connection in time is told of', () => {
   assert.deepEqual(late, [1])
 })
 
+test('a worker that is slow but takes one after another is not late, unless one waits very long', () => {
+  const { dispatcher, sent, late, clock } = stage()
+  dispatcher.choose([1, 2])
+  for (let i = 0; i < 30; i++) dispatcher.add(connection(String(i)))
+  const ofOne = sent.filter(({ worker }) => worker === 1)
+  for (const { id } of ofOne.slice(0, 7)) {
+    clock.ms += 800
+    dispatcher.taken(id)
+    dispatcher.tick()
+  }
+  assert.deepEqual(new Set(late), new Set([2]), 'the other one took nothing')
+  late.length = 0
+  dispatcher.disconnected(2)
+  clock.ms = 6001
+  dispatcher.tick()
+  assert.deepEqual(late, [1])
+})
+
 test('a client that has gone meanwhile is not passed on', () => {
   const { dispatcher, sent } = stage()
   dispatcher.choose([1])

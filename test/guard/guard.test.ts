@@ -149,6 +149,25 @@ test('a worker whose event loop hangs is killed and replaced', async (t) => {
   assert.ok(!(await Promise.all([1, 2, 3, 4].map(() => greeted(new LineClient(stage.port))))).includes(pid))
 })
 
+test('a guard that stood still does not take its workers for hung', async (t) => {
+  const stage = await GuardStage.start(t, { all: { workers: { hangSeconds: 2.5, ackSeconds: 2.5 } } })
+  const client = new LineClient(stage.port)
+  const pid = await greeted(client)
+  stage.signal('SIGSTOP')
+  // Longer than a worker may be silent; what comes meanwhile waits for the guard.
+  await new Promise((later) => setTimeout(later, 4000))
+  const other = new LineClient(stage.port)
+  stage.signal('SIGCONT')
+  await greeted(other)
+  await new Promise((later) => setTimeout(later, 1000))
+  assert.equal(await client.ask('x'), '250 x')
+  assert.deepEqual(
+    stage.lines.filter((line) => line.msg === 'worker killed'),
+    [],
+  )
+  assert.ok(stage.workerPids().includes(pid))
+})
+
 test('a worker that does not take connections is killed, and they go to another', async (t) => {
   const stage = await GuardStage.start(t, { all: { workers: { hangSeconds: 60, ackSeconds: 1 } } })
   const [hung, other] = stage.workerPids()

@@ -24,14 +24,15 @@ export interface Login {
 /** Text, HTML and an attachment; CRLF line ends. */
 export async function writeMail(from: string, to: string): Promise<Buffer> {
   const composer = nodemailer.createTransport({ streamTransport: true, buffer: true, newline: 'windows' })
-  const [heron, kingfisher, cormorant, name] = SECRET_WORDS
+  const [heron, kingfisher, cormorant, invoice] = SECRET_WORDS
+  const name = to.charAt(0).toUpperCase() + to.slice(1, to.indexOf('@'))
   const composed = await composer.sendMail({
     from: `Alice <${from}>`,
-    to: `Bob <${to}>`,
+    to: `${name} <${to}>`,
     subject: `The ${heron} is back`,
-    text: `Dear Bob,\n\nthe ${kingfisher} has been seen at the pond again. Grüße,\nAlice\n`,
-    html: `<p>Dear Bob,</p>\n<p>the <b>${kingfisher}</b> has been seen at the pond again. Gr&uuml;&szlig;e,<br>Alice</p>\n`,
-    attachments: [{ filename: `${name}.csv`, content: `bird,count\r\n${cormorant},12\r\n`.repeat(40) }],
+    text: `Dear ${name},\n\nthe ${kingfisher} has been seen at the pond again. Grüße,\nAlice\n`,
+    html: `<p>Dear ${name},</p>\n<p>the <b>${kingfisher}</b> has been seen at the pond again. Gr&uuml;&szlig;e,<br>Alice</p>\n`,
+    attachments: [{ filename: `${invoice}.csv`, content: `bird,count\r\n${cormorant},12\r\n`.repeat(40) }],
   })
   return composed.message as Buffer
 }

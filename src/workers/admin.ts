@@ -43,7 +43,8 @@ export class Admin {
     const server = await listen({
       unixPath,
       maxBodyOctets: 0,
-      handle: ({ method, path }) => answer(method, path, parts),
+      // A scraper that kept its connection would hold a worker that was told to go, and ask it for ever.
+      handle: async ({ method, path }) => ({ ...(await answer(method, path, parts)), close: true }),
       failed: (error) =>
         parts.log.write('error', 'admin', { reason: error instanceof Error ? error.message : String(error) }),
     })

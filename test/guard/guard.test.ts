@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { readdirSync } from 'node:fs'
+import { connect } from 'node:net'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { GuardStage, isAlive, LineClient } from './stage.ts'
@@ -224,4 +225,20 @@ test('the admin listener tells of all workers', async (t) => {
   assert.match(text, /^vesmail_guard_workers_ready 2$/m)
   assert.match(text, /^vesmail_guard_connections_total \d+$/m)
   assert.equal((await get('/other')).status, 404)
+})
+
+test('a scraper that would keep its connection to the admin listener holds no worker', async (t) => {
+  const stage = await GuardStage.start(t, { workers: 1 })
+  const scraper = connect(stage.adminPort, '127.0.0.1')
+  let answer = ''
+  scraper.setEncoding('latin1').on('data', (text: string) => {
+    answer += text
+  })
+  scraper.write('GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: keep-alive\r\n\r\n')
+  await once(scraper, 'end')
+  assert.match(answer, /^HTTP\/1\.1 200 /)
+  assert.match(answer, /^connection: close\r$/im)
+  stage.signal('SIGHUP')
+  assert.equal((await stage.logged('worker ended')).signal, null)
+  scraper.destroy()
 })

@@ -1,5 +1,6 @@
 /** docs/imap-extensions.md, a test for each row: what is advertised of it, what becomes of its commands and items. */
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 import { describe, it } from 'node:test'
 import { Stage, seal } from './stage.ts'
 
@@ -96,7 +97,7 @@ const ROWS: readonly Row[] = [
     ],
   },
   {
-    name: 'SORT, THREAD',
+    name: 'SORT, THREAD, ESORT',
     words: 'SORT SORT=DISPLAY ESORT THREAD=REFERENCES THREAD=ORDEREDSUBJECT THREAD=REFS',
     told: 'none',
     refused: [
@@ -116,14 +117,18 @@ const ROWS: readonly Row[] = [
     ],
   },
   {
-    name: 'URLAUTH',
+    name: 'URLAUTH, URL-PARTIAL',
     words: 'URLAUTH URLAUTH=BINARY URL-PARTIAL',
     told: 'none',
     refused: ['GENURLAUTH "imap://x" INTERNAL', 'URLFETCH "imap://x"', 'RESETKEY'],
   },
-  { name: 'referrals, JMAPACCESS', words: 'LOGIN-REFERRALS MAILBOX-REFERRALS JMAPACCESS', told: 'none' },
   {
-    name: 'UNAUTHENTICATE, second login',
+    name: 'LOGIN-REFERRALS, MAILBOX-REFERRALS, JMAPACCESS',
+    words: 'LOGIN-REFERRALS MAILBOX-REFERRALS JMAPACCESS',
+    told: 'none',
+  },
+  {
+    name: 'UNAUTHENTICATE, STARTTLS and AUTH= after login',
     words: 'UNAUTHENTICATE STARTTLS AUTH=PLAIN',
     told: 'none',
     refused: ['UNAUTHENTICATE', 'STARTTLS', 'AUTHENTICATE PLAIN', 'LOGIN x y'],
@@ -146,9 +151,9 @@ const ROWS: readonly Row[] = [
     ],
   },
   {
-    name: 'UIDPLUS, MOVE, UNSELECT, ID, NAMESPACE, CHILDREN, SPECIAL-USE, LIST-EXTENDED, LIST-STATUS, ACL, METADATA …',
+    name: 'UIDPLUS, MOVE, UNSELECT, ENABLE, ID, NAMESPACE, CHILDREN, SPECIAL-USE, LIST-EXTENDED, LIST-STATUS, LIST-METADATA, ACL, METADATA, INPROGRESS, LANGUAGE',
     words:
-      'UIDPLUS MOVE UNSELECT ENABLE ID NAMESPACE CHILDREN SPECIAL-USE CREATE-SPECIAL-USE LIST-EXTENDED LIST-STATUS ACL METADATA INPROGRESS LANGUAGE',
+      'UIDPLUS MOVE UNSELECT ENABLE ID NAMESPACE CHILDREN SPECIAL-USE CREATE-SPECIAL-USE LIST-EXTENDED LIST-STATUS LIST-METADATA ACL METADATA INPROGRESS LANGUAGE',
     told: 'all',
     passes: [
       ['UID EXPUNGE 3:5', '* 3 EXPUNGE\r\n'],
@@ -162,7 +167,7 @@ const ROWS: readonly Row[] = [
     ],
   },
   { name: 'MESSAGELIMIT', words: 'MESSAGELIMIT=1000 SAVELIMIT=1000', told: 'none' },
-  { name: 'anything unknown', words: 'X-NEW FANCY=1', told: 'none' },
+  { name: 'anything else', words: 'X-NEW FANCY=1', told: 'none' },
 ]
 
 describe('extensions', () => {
@@ -193,6 +198,46 @@ describe('extensions', () => {
     stage.client('a APPEND x {2+}\r\nab {2+}\r\ncd\r\n')
     const up = stage.takeUpstream()
     assert.ok(up.includes(seal('ab')) && up.includes(seal('cd')))
+  })
+
+  it('SASL-IR, AUTH=: our own, before login', () => {
+    const stage = new Stage({ start: { tlsLevel: 'none' } })
+    assert.match(stage.takeClient(), /SASL-IR ID AUTH=PLAIN AUTH=LOGIN XVES\]/)
+    stage.client('a AUTHENTICATE PLAIN AGJvYkBsYWIudGVzdAB2ZXNrZXk=\r\n')
+    assert.deepEqual(stage.asked.slice(0, 2), ['login', 'connect'])
+    assert.equal(advertised('AUTH=SCRAM-SHA-256'), '')
+  })
+
+  it('XVES: ours, whatever the server says', () => {
+    const stage = Stage.ready()
+    stage.client('a XVES NOOP\r\nb XVES CALC\r\nc XVES ORDER 1\r\nd XVES OTHER\r\ne XVES NOOP 1\r\n')
+    assert.match(
+      stage.takeClient(),
+      /^a OK XVES NOOP completed\r\n\* XVES CALC 1\r\nb OK .*\r\n\* XVES ORDER 1\r\nc OK .*\r\nd BAD .*\r\ne BAD .*\r\n$/,
+    )
+    assert.equal(stage.takeUpstream(), '')
+  })
+
+  it('SEARCH: what the server cannot judge goes another way', () => {
+    const stage = Stage.ready()
+    stage.client('a SEARCH SEEN\r\nb SEARCH TEXT x\r\n')
+    assert.equal(stage.takeUpstream(), 'a SEARCH SEEN\r\n')
+    stage.server('a OK\r\n')
+    assert.match(stage.takeUpstream(), /^VES1 UID SEARCH OR HEADER X-VESMAIL-ID /)
+  })
+
+  it('each row of the table in docs/imap-extensions.md has a test', () => {
+    const file = new URL('../../../docs/imap-extensions.md', import.meta.url)
+    const own = readFileSync(new URL(import.meta.url), 'utf8')
+    const rows = readFileSync(file, 'utf8')
+      .split('\n')
+      .filter((line) => line.startsWith('| '))
+      .slice(1)
+    assert.ok(rows.length > 25)
+    for (const row of rows) {
+      const name = row.split(' | ')[0]!.slice(2).trim()
+      assert.ok(own.includes(`'${name}'`) || own.includes(`it('${name}:`), name)
+    }
   })
 
   it('ENABLE of what would change answers asks for nothing', () => {

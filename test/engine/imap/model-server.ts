@@ -17,7 +17,12 @@ export interface Message {
 }
 
 export class ModelServer {
-  readonly messages: Message[]
+  /** Of the selected mailbox. */
+  messages: Message[]
+  /** Others that can be selected; by name, with their UIDVALIDITY. */
+  readonly mailboxes = new Map<string, { readonly messages: Message[]; readonly uidValidity: number }>()
+  /** QRESYNC is on: messages vanish by UID, and FETCH answers always tell it. */
+  vanishes = false
   /** Octets of all answers. */
   sentOctets = 0
   /** Called before each response; gives lines to slip in. `expunge`: may EXPUNGE be among them? */
@@ -37,6 +42,7 @@ export class ModelServer {
 
   #answer(line: string): string {
     const [, tag, name, args] = /^(\S+) (UID FETCH|FETCH|\S+) ?(.*)$/.exec(line)!
+    if (name === 'SELECT' || name === 'EXAMINE') return this.#select(tag!, name, args!)
     if (name !== 'FETCH' && name !== 'UID FETCH') return `${this.news(true)}${tag} OK ${name} done\r\n`
     const uid = name === 'UID FETCH'
     const cursor = new Cursor(Buffer.from(`${args}\r\n`, 'latin1'))
@@ -52,8 +58,20 @@ export class ModelServer {
     return `${out}${this.news(uid)}${tag} OK ${name} done\r\n`
   }
 
+  #select(tag: string, name: string, mailbox: string): string {
+    const selected = this.mailboxes.get(mailbox)
+    this.messages = selected?.messages ?? []
+    if (selected === undefined) return `${tag} NO no such mailbox\r\n`
+    const mode = name === 'SELECT' ? 'READ-WRITE' : 'READ-ONLY'
+    return (
+      `* ${this.messages.length} EXISTS\r\n* OK [UIDVALIDITY ${selected.uidValidity}] x\r\n${this.news(true)}` +
+      `${tag} OK [${mode}] ${name} done\r\n`
+    )
+  }
+
   expunge(number: number): string {
-    this.messages.splice(number - 1, 1)
+    const [gone] = this.messages.splice(number - 1, 1)
+    if (this.vanishes) return `* VANISHED ${gone!.uid}\r\n`
     return `* ${number} EXPUNGE\r\n`
   }
 }

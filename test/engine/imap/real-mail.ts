@@ -46,11 +46,16 @@ export class RealMail {
       const lines = this.stage.takeUpstream().split('\r\n').slice(0, -1)
       for (const line of lines) {
         this.#asked.push(line.replace(/^\S+ /, ''))
-        this.stage.server(this.server.answer(line))
+        this.stage.server(this.reply(line))
       }
       out += this.stage.takeClient()
       if (lines.length === 0) return out
     }
+  }
+
+  /** What the server says to a command line of the gateway. */
+  reply(line: string): string {
+    return this.server.answer(line)
   }
 
   asked(): string[] {

@@ -5,7 +5,6 @@
  * together is sent together (BEGIN with the first statement, COMMIT with the last), and short reads that wait at the
  * same time share one transaction.
  */
-import type { Socket } from 'node:net'
 import { type CompiledQuery, Kysely, PostgresDialect, type PostgresPoolClient } from 'kysely'
 import pg from 'pg'
 import { GatewayError } from '../../../base/errors.ts'
@@ -128,10 +127,16 @@ class Connection {
 
   /** What is asked in one go is one write to the socket: each wakes the server up. */
   #together(): void {
-    const { stream } = (this.#client as unknown as { connection: { stream: Socket } }).connection
+    const { stream } = (this.#client as unknown as { connection: { stream: Corked } }).connection
     stream.cork()
     process.nextTick(() => stream.uncork())
   }
+}
+
+/** As far as its connection's socket is used here. */
+interface Corked {
+  cork(): void
+  uncork(): void
 }
 
 /** A request that is more than a short read has to have a transaction of its own. */

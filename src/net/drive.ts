@@ -57,6 +57,8 @@ export interface DriveOptions {
   readonly upstream: UpstreamOptions
   /** Where copies of sealed messages go; absent: nowhere. */
   readonly spool?: SpoolCopies
+  /** Called when the session is over, before its last words have left: the sockets may stay a little longer. */
+  readonly over?: () => void
   /** The session wants to show providers' certificates: reading them costs. */
   readonly showsCertificates?: boolean
 }
@@ -398,6 +400,7 @@ export class Drive {
   #close(why: DriveEnd['why']): void {
     if (this.#over.signal.aborted) return
     this.#over.abort()
+    this.#options.over?.()
     void this.#spill.clear()
     clearTimeout(this.#deadline)
     clearTimeout(this.#clientGone)

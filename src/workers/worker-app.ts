@@ -61,6 +61,8 @@ interface Cargo {
   readonly log: SessionLog
   readonly tenant: () => Tenant
   readonly admitted: (loggedIn: LoggedIn) => Promise<void>
+  /** Gives its places back. */
+  readonly leave: () => void
   readonly spool: SpoolCopies
 }
 
@@ -318,6 +320,8 @@ export class WorkerApp {
     const admission = new Admission(composition, main.config)
     // Whatever becomes of the connection, its place is free when it is closed.
     socket.once('close', () => admission.leave())
+    // And as soon as the session is over: whom a restart sends away comes back at once.
+    const leave = (): void => admission.leave()
     const refusal = await this.#refusal(admission, client)
     let secured: Socket = socket
     if (listener.isImplicit && tls !== null && !isTunnel) secured = await acceptTls(socket, tls)
@@ -336,10 +340,10 @@ export class WorkerApp {
     })
     const start = this.#sessionStart(main.config, client, local, listener.isImplicit || isTunnel)
     const session = refusal === null ? composition.session(service, start) : refusalSession(service, refusal)
-    this.#carry({ listener, client: secured, session, tls, log, tenant: () => tenant, admitted, spool })
+    this.#carry({ listener, client: secured, session, tls, log, tenant: () => tenant, admitted, leave, spool })
   }
 
-  #carry({ listener, client, session, tls, log, tenant, admitted, spool }: Cargo): void {
+  #carry({ listener, client, session, tls, log, tenant, admitted, leave, spool }: Cargo): void {
     const { service } = listener
     const { composition } = this.#options
     const drive = new Drive({
@@ -362,6 +366,7 @@ export class WorkerApp {
       clientTls: tls,
       upstream: listener.upstream,
       spool,
+      over: leave,
     })
     const open: Open = { drive, listener }
     this.#open.add(open)

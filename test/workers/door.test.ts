@@ -1,5 +1,7 @@
 /** The door of a real worker: PROXY protocol, session limits, abuse protection. */
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { connect } from 'node:net'
 import { dirname, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { test } from 'node:test'
@@ -62,6 +64,22 @@ test('sessions per address, over all workers; another address is not touched', a
     if (line.startsWith('220 ')) break
     assert.ok(i < 50, line)
   }
+})
+
+test('whom a restart sends away may come back at once, at the limit too', async (t) => {
+  const stage = await GuardStage.start(t, {
+    workers: 1,
+    all: { limits: { sessionsPerAddress: 1, drainWindowSeconds: 0 } },
+  })
+  // One that reads the goodbye but is slow to close.
+  const client = connect({ port: stage.port, host: '127.0.0.1', allowHalfOpen: true })
+  t.after(() => client.destroy())
+  const [greeting] = (await once(client, 'data')) as [Buffer]
+  assert.match(greeting.toString(), /^220 /)
+  stage.signal('SIGHUP')
+  const [goodbye] = (await once(client, 'data')) as [Buffer]
+  assert.match(goodbye.toString(), /^421 /)
+  assert.match(await new LineClient(stage.port).line(), /^220 /)
 })
 
 test('sessions per worker', async (t) => {

@@ -3,7 +3,7 @@
  * order: prepared (a lookup), sent up when all before it were, answered when its turn comes. So replies keep their
  * order whoever gives them, and a provider that does not pipeline sees one command at a time.
  */
-import { GatewayError } from '../../base/errors.ts'
+import { asGatewayError, GatewayError } from '../../base/errors.ts'
 import type { Account, SealMode } from '../account.ts'
 import type { Asking } from '../asking.ts'
 import type { SessionStart } from '../session.ts'
@@ -300,12 +300,7 @@ export class Relay {
       throw new GatewayError('EIGHT_BIT_UNSUPPORTED')
     }
     this.#stage = 'opening'
-    for (const address of this.#blindCopies(outcome)) {
-      this.#forward(`RCPT TO:<${address}>`, (reply) => {
-        if (!isPositive(reply)) this.#asking.log('warn', 'bcc', { result: 'refused', address, code: reply.code })
-        return null
-      })
-    }
+    for (const copy of this.#blindCopies(outcome)) this.#blindCopy(copy)
     this.#forward('DATA', (reply) => {
       if (reply.code === 354) {
         this.#begin(envelope, outcome)
@@ -327,6 +322,21 @@ export class Relay {
     const { bcc, bccPlain } = this.#options.account.settings
     if (outcome === 'plain' && !bccPlain) return []
     return bcc.map((copy) => /<([^<>]*)>\s*$/.exec(copy)?.[1] ?? copy.trim())
+  }
+
+  /** What it says may come from an override: it is read like a client's word. A failure is not the message's. */
+  #blindCopy(address: string): void {
+    let text: string
+    try {
+      text = parsePathCommand(`TO:<${address}>`, 'TO').path.text
+    } catch (error) {
+      this.#asking.log('warn', 'bcc', { result: 'no address', code: asGatewayError(error).code })
+      return
+    }
+    this.#forward(`RCPT TO:${text}`, (reply) => {
+      if (!isPositive(reply)) this.#asking.log('warn', 'bcc', { result: 'refused', address, code: reply.code })
+      return null
+    })
   }
 
   #xves(args: string): Reply {

@@ -583,6 +583,17 @@ test('bcc: asked for before DATA, a refusal does not fail the message, no key fo
   assert(one.logs.some(({ event, fields }) => event === 'bcc' && fields.address === 'boss@example.org'))
 })
 
+test('bcc that is no address: left out and logged, whoever wrote it', () => {
+  const bcc = ['x@example.org,y@example.org', '<>', 'archive@example.org', '"a b', 'x@example.org> NOTIFY=NEVER']
+  const one = joined({ settings: { bcc } }).play(`
+  ${MAIL}${RCPT_BOB}
+  C: DATA
+  U: RCPT TO:<archive@example.org>
+  U: RCPT TO:<x@example.org>
+  U: DATA`)
+  assert.equal(one.logs.filter(({ event, fields }) => event === 'bcc' && fields.result === 'no address').length, 3)
+})
+
 test('bcc of plaintext outcomes only by bcc-plain', () => {
   const plain = `
   C: MAIL FROM:<alice@example.org>

@@ -37,6 +37,8 @@ test('a text mail is opened in the browser with the VESkey, by keyboard alone', 
     `${head('text-1@lab.test', '=?utf-8?q?Gr=C3=BC=C3=9Fe?=')}Content-Type: text/plain; charset=utf-8\r\n\r\nmeet at dawn — heron\r\n`,
   )
   const page = await newPage()
+  const sent: string[] = []
+  page.on('request', (request) => sent.push(`${request.url()} ${request.postData() ?? ''}`))
   await page.goto(`${site}?msgid=text-1%40lab.test`)
   await page.getByRole('heading', { name: 'Encrypted message' }).waitFor()
   assert.equal(await page.evaluate(() => document.activeElement?.tagName), 'H1')
@@ -49,6 +51,15 @@ test('a text mail is opened in the browser with the VESkey, by keyboard alone', 
   assert.equal(await page.evaluate(() => document.activeElement?.textContent), 'Grüße')
   assert.match(await page.locator('.text').innerText(), /meet at dawn — heron/)
   assert.match(await page.locator('.headers').innerText(), /Alice <alice@lab\.test>[\s\S]*Tuesday,? 24 November 2026/)
+  // The server alone was asked, saw neither VESkey nor plaintext, and left nothing behind.
+  assert.ok(
+    sent.filter((one) => one.startsWith(`${site}api/`)).length >= 3 && sent.some((one) => one.includes('token')),
+  )
+  assert.deepEqual(
+    sent.filter((one) => !one.startsWith(site) || one.includes(bob) || one.includes('heron')),
+    [],
+  )
+  assert.deepEqual(await page.context().cookies(), [])
   await page.close()
 })
 

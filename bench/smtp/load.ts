@@ -6,6 +6,8 @@ export interface Target {
   readonly port: number
   readonly user: string
   readonly password: string
+  /** Recipient. */
+  readonly to: string
 }
 
 /** What is waited for: the replies of a transaction, the last one to the whole message. */
@@ -37,7 +39,7 @@ export async function load(
   })
   try {
     const all = Array.from({ length: connections }, () => {
-      const client = new Client(target.port)
+      const client = new Client(target)
       clients.push(client)
       return client
     })
@@ -86,11 +88,13 @@ const END = Buffer.from('.\r\n')
 class Client {
   readonly commandMs: Readonly<Record<CommandName, number[]>> = { mail: [], rcpt: [], data: [], dot: [] }
   readonly #socket: Socket
+  readonly #to: string
   #text = ''
   #failure: Error | null = null
   #wake: () => void = () => {}
 
-  constructor(port: number) {
+  constructor({ port, to }: Target) {
+    this.#to = to
     this.#socket = connect({ port, host: '127.0.0.1', noDelay: true })
     this.#socket.on('data', (bytes: Buffer) => {
       this.#text += bytes.toString('latin1')
@@ -108,7 +112,7 @@ class Client {
 
   async send(message: Buffer): Promise<void> {
     await this.#timed('mail', () => this.#say('MAIL FROM:<alice@bench.test>\r\n', '250'))
-    await this.#timed('rcpt', () => this.#say('RCPT TO:<bob@bench.test>\r\n', '250'))
+    await this.#timed('rcpt', () => this.#say(`RCPT TO:<${this.#to}>\r\n`, '250'))
     await this.#timed('data', () => this.#say('DATA\r\n', '354'))
     await this.#timed('dot', () => {
       this.#socket.cork()

@@ -1,13 +1,15 @@
 /**
  * Submission through us and straight to the same server (commands.md, "smtp"): the real daemon with two workers and its
  * embedded repository (durable, ML-KEM-768 vaults), one recipient, no TLS on either side so that both ways do the same.
- * Messages per second; at 10 MB megabytes per second. Load, server, daemon and repository share this machine's cores.
+ * The rows `-p521` have P-521 vaults on both ends, where key operations are the limit. Messages per second; at 10 MB
+ * megabytes per second. Load, server, daemon and repository share this machine's cores.
  *
  * Postfix is durable as it comes, and discards what it has queued: deliveries of one way would else be done in the time
  * of the other. Each phase has an end, and a row is told as soon as it is there; one that fails says why.
  */
 import { spawn } from 'node:child_process'
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
+import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -63,7 +65,7 @@ async function measure(
   only: readonly string[],
   told: (row: Row) => void,
 ): Promise<void> {
-  const port = 30_000 + (process.pid % 5000)
+  const port = await freePort()
   const gateway = await startGateway({
     directory,
     provider,
@@ -72,20 +74,23 @@ async function measure(
     daemons: [{ server: 'smtp', host: '127.0.0.1', port, tls: { level: 'none' } }],
   })
   try {
-    const pair = async (account: string, providerPort: number): Promise<Pair> => {
-      const password = await gateway.createAccount(account)
+    const pair = async (account: string, to: string, providerPort: number, algo?: 'ECDH'): Promise<Pair> => {
+      const password = await gateway.createAccount(account, algo)
       const server = { host: '127.0.0.1', port: providerPort, tls: { level: 'none' }, mode: 'REJECT' }
       await gateway.setProfile(account, password, { smtp: { ...server, login: 'alice', password: 'alice-pw' } })
-      const direct = { port: providerPort, user: 'alice', password: 'alice-pw' }
-      return { ours: { port, user: account, password }, direct, pid: gateway.pid }
+      const direct = { port: providerPort, user: 'alice', password: 'alice-pw', to }
+      return { ours: { port, user: account, password, to }, direct, pid: gateway.pid }
     }
-    await gateway.createAccount('bob@bench.test')
+    const [bob, erin] = ['bob@bench.test', 'erin@bench.test']
+    await gateway.createAccount(bob)
+    await gateway.createAccount(erin, 'ECDH')
     const pairs = [
-      ['', await pair('alice@bench.test', sinkPort)],
-      ['-postfix', await pair('carol@bench.test', provider.ports.submission)],
+      ['', await pair('alice@bench.test', bob, sinkPort), SIZES],
+      ['-postfix', await pair('carol@bench.test', bob, provider.ports.submission), SIZES],
+      ['-p521', await pair('dave@bench.test', erin, sinkPort, 'ECDH'), SIZES.slice(0, 1)],
     ] as const
-    for (const [suffix, ways] of pairs) {
-      for (const [size, octets] of SIZES) {
+    for (const [suffix, ways, sizes] of pairs) {
+      for (const [size, octets] of sizes) {
         for (const connections of CONNECTIONS) {
           const name = `${size}-${connections}${suffix}`
           if (only.length > 0 && !only.some((begin) => name.startsWith(begin))) continue
@@ -168,6 +173,16 @@ function printed({ name, value, unit, direct, ratio, p50, p99, note }: Row): str
   const than = direct === undefined ? '' : `, direct ${direct.toFixed(1)}, ratio ${ratio?.toFixed(2)}`
   const quantiles = p50 === undefined ? '' : `, p50 ${p50.toFixed(2)} ms, p99 ${p99?.toFixed(2)} ms`
   return `${name}: ${value.toFixed(2)} ${unit}${than}${quantiles} (${note})`
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer().once('error', reject)
+    server.listen(0, '127.0.0.1', () => {
+      const { port } = server.address() as AddressInfo
+      server.close(() => resolve(port))
+    })
+  })
 }
 
 async function startSink(): Promise<{ port: number; stop: () => void }> {

@@ -40,8 +40,8 @@ export interface DemoGateway {
   readonly pid: number
   /** Resolves when the guard ended, also by itself. */
   readonly ended: Promise<void>
-  /** @returns the app vault's VESkey: the password of the account at the gateway */
-  createAccount(email: string): Promise<string>
+  /** @param algo of its keys; absent: what the gateway makes. @returns the app vault's VESkey: the account's password at the gateway */
+  createAccount(email: string, algo?: 'ECDH' | 'RSA' | 'OQS'): Promise<string>
   setProfile(email: string, password: string, profile: unknown): Promise<void>
   stop(): Promise<void>
 }
@@ -143,8 +143,9 @@ export async function startGateway(options: GatewayOptions): Promise<DemoGateway
     logFile,
     pid: daemon.pid!,
     ended,
-    createAccount: async (email) => {
-      const args = ['account', 'create', email, '--api', api, '--admin-token-file', tokenFile, '--json']
+    createAccount: async (email, algo) => {
+      const how = algo === undefined ? [] : ['--algo', algo]
+      const args = ['account', 'create', email, '--api', api, '--admin-token-file', tokenFile, '--json', ...how]
       return (JSON.parse(await vesmail(args, '')) as { password: string }).password
     },
     setProfile: async (email, password, profile) => {

@@ -42,6 +42,9 @@ export interface NowServerParts {
   /** The proxy behind this key for this visitor; null: there is none of that name. Rejects where it cannot be reached. */
   readonly proxy: (key: string, connection: NowConnection) => Promise<Duplex | null>
   readonly probe: (ask: Parameters<Probe>[0], connection: NowConnection) => Promise<HttpResponse>
+  /** Abuse protection of the visitor's address. */
+  readonly isBlocked: (connection: NowConnection) => Promise<boolean>
+  readonly wrongKey: (connection: NowConnection) => void
   readonly log: Log
   /** Shorter ones in tests. */
   readonly idleMs?: number
@@ -168,8 +171,11 @@ export class NowServer {
     const { refusal } = front
     if (refusal !== null) return { ...finished(plain(refusal.status, refusal.text), site), close: true }
     const { address, port } = client
-    const probe: Probe = (ask) => this.#parts.probe(ask, open)
-    const answer = await answerNow({ ...request, address, port }, site, probe)
+    const answer = await answerNow({ ...request, address, port }, site, {
+      probe: (ask) => this.#parts.probe(ask, open),
+      isBlocked: () => this.#parts.isBlocked(open),
+      wrongKey: () => this.#parts.wrongKey(open),
+    })
     return front.isLast ? { ...answer, close: true } : answer
   }
 

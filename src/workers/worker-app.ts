@@ -121,6 +121,13 @@ export class WorkerApp {
           site: composition.nowSite,
           proxy: (key, visitor) => app.#tunnel(key, visitor),
           probe: (ask, visitor) => app.#probe(ask, visitor),
+          isBlocked: async ({ client, tenant }) =>
+            tenant().config['abuse-sense'] > 0 && composition.protection.isBlocked('peer', client.address),
+          wrongKey: ({ client, tenant }) =>
+            composition.protection.count('wrong-veskey', tenant().config['abuse-sense'], {
+              peer: client.address,
+              account: null,
+            }),
           log,
         })
       : null
@@ -216,7 +223,9 @@ export class WorkerApp {
     })
     const admission = new Admission(this.#options.composition, listener.main.config)
     socket.once('close', () => admission.leave())
-    if ((await this.#refusal(admission, client)) !== null) {
+    const refusal = await this.#refusal(admission, client)
+    // Abuse is looked at request by request (now.md): what is public stays so, a probe has a floor of its own.
+    if (refusal !== null && refusal.code !== 'ABUSE') {
       socket.destroy()
       return
     }

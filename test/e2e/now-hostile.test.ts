@@ -4,8 +4,11 @@
  */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
-import { test } from 'node:test'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, test } from 'node:test'
 import { connect } from 'node:tls'
 import { Agent, request } from 'undici'
 import { openFromVaultKey, unlockPrivateKey } from '../../src/engine/seal/vault-key.ts'
@@ -13,10 +16,14 @@ import { freePort, labGateway } from '../lab/gateway.ts'
 import { labProvider } from '../lab/provider.ts'
 
 const port = await freePort()
+const spool = mkdtempSync(join(tmpdir(), 'vm-now-hostile-'))
+after(() => rmSync(spool, { recursive: true, force: true }))
 const provider = await labProvider()
 const gateway = await labGateway(provider, {
   workers: 2,
-  configuration: { '*': { 'abuse-sense': 250, now: { manifest: { name: 'lab' }, headers: ['X-Site: lab'] } } },
+  configuration: {
+    '*': { 'abuse-sense': 250, now: { dir: spool, manifest: { name: 'lab' }, headers: ['X-Site: lab'] } },
+  },
   daemons: [{ server: 'now', host: '127.0.0.1', port, tls: { persist: true } }],
 })
 
@@ -73,7 +80,7 @@ test('every answer: careful headers, no cookie, nothing stored but what is publi
     ['DELETE', '/', 405],
     ['PATCH', '/ves.json', 405],
     ['OPTIONS', '/', 200],
-    ['PUT', '/', 503],
+    ['PUT', '/', 400],
   ] as const) {
     const answer = await request(`https://127.0.0.1:${port}${path}`, { method, dispatcher })
     await answer.body.dump()
@@ -171,6 +178,18 @@ test('failed probes count for address and account, and shut the door of the prox
     status = next.statusCode
     assert.match(await next.body.text(), status === 503 ? /XVES-21/ : /probe/)
   }
+  // What is public stays so; guesses at VESkeys are over.
+  const manifest = await request(`https://127.0.0.1:${port}/ves.json`, { dispatcher })
+  assert.equal(manifest.statusCode, 200)
+  await manifest.body.dump()
+  const guess = { messageId: 'a@b', externalId: 'alice@lab.test', VESkey: 'guess' }
+  const guessed = await request(`https://127.0.0.1:${port}/`, {
+    method: 'POST',
+    body: JSON.stringify(guess),
+    dispatcher,
+  })
+  assert.equal(guessed.statusCode, 503)
+  await guessed.body.dump()
   const socket = connect({ port: gateway.ports.imaps, host: '127.0.0.1', ca: gateway.ca, servername: 'localhost' })
   const [greeting] = (await once(socket, 'data')) as [Buffer]
   assert.match(greeting.toString(), /^\* BYE XVES-21 /)

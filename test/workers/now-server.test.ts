@@ -54,6 +54,8 @@ async function serving(options: Serving): Promise<Running> {
   const now = await NowServer.start({
     site: () => site,
     proxy: options.proxy ?? (async () => null),
+    isBlocked: async () => false,
+    wrongKey: () => {},
     probe: options.probe ?? (async () => ({ status: 200, body: 'probed' })),
     log,
     idleMs: options.idleMs ?? 20_000,

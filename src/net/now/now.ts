@@ -3,7 +3,7 @@
  * its own; what it needs from outside comes with {@link NowParts}.
  */
 
-import { asGatewayError } from '../../base/errors.ts'
+import { asGatewayError, GatewayError } from '../../base/errors.ts'
 import type { Log } from '../../base/log.ts'
 import type { ApiAnswer, ApiRequest } from '../../ves/client/api-connection.ts'
 import type { HttpHead, HttpRequest, HttpResponse } from '../http.ts'
@@ -50,14 +50,23 @@ const PUBLIC = { 'cache-control': 'public, max-age=300' }
 /** Tries a provider; what is asked is checked there, in now.md's order. */
 export type Probe = (ask: Extract<NowAsk, { kind: 'probe' }>) => Promise<HttpResponse>
 
+/** Who sent the request. */
+export interface Visitor {
+  readonly probe: Probe
+  /** Abuse protection refuses this address. */
+  readonly isBlocked: () => Promise<boolean>
+  /** It came with a wrong VESkey. */
+  readonly wrongKey: () => void
+}
+
 /** Uploads are streamed, and what goes on to the repository, which counts for itself; everything else is small. */
 export function isStreamed({ method, path }: Pick<HttpHead, 'method' | 'path'>): boolean {
   return method === 'PUT' || (method === 'POST' && path.startsWith(REPOSITORY_PATH))
 }
 
 /** Never throws: what fails is an answer. */
-export async function answerNow(request: HttpRequest, parts: NowParts, probe: Probe): Promise<HttpResponse> {
-  const answer = await route(request, parts, probe).catch((thrown: unknown) => {
+export async function answerNow(request: HttpRequest, parts: NowParts, visitor: Visitor): Promise<HttpResponse> {
+  const answer = await route(request, parts, visitor).catch((thrown: unknown) => {
     const error = asGatewayError(thrown)
     if (error.code === 'INTERNAL') parts.log.write('error', 'now', { path: request.path, reason: nameOf(thrown) })
     return failure(error)
@@ -70,7 +79,7 @@ export function finished(answer: HttpResponse, { headers }: NowParts): HttpRespo
   return withHeaders(answer, CAREFUL, headers)
 }
 
-async function route(request: HttpRequest, parts: NowParts, probe: Probe): Promise<HttpResponse> {
+async function route(request: HttpRequest, parts: NowParts, visitor: Visitor): Promise<HttpResponse> {
   switch (request.method) {
     case 'OPTIONS':
       return { status: 200 }
@@ -80,7 +89,7 @@ async function route(request: HttpRequest, parts: NowParts, probe: Probe): Promi
     case 'PUT':
       return parts.spool === null ? plain(503, 'Nothing is spooled here') : upload(request, parts.spool)
     case 'POST':
-      return request.path.startsWith(REPOSITORY_PATH) ? repository(request, parts) : post(request, parts, probe)
+      return request.path.startsWith(REPOSITORY_PATH) ? repository(request, parts) : post(request, parts, visitor)
     default:
       return plain(405, 'Method not allowed')
   }
@@ -121,22 +130,34 @@ async function repository(request: HttpRequest, parts: NowParts): Promise<HttpRe
   return passToRepository(request, parts.repository)
 }
 
-async function post(request: HttpRequest, parts: NowParts, probe: Probe): Promise<HttpResponse> {
+async function post(request: HttpRequest, parts: NowParts, visitor: Visitor): Promise<HttpResponse> {
   const ask = parseAsk(request.body)
   if (ask === null) return plain(400, 'A JSON object with messageId and token, or with probe, is expected')
   // Before anything else is looked at: whoever sent a secret in plaintext shall stop.
   if (!parts.isSecure) return plain(426, 'TLS is required', { upgrade: 'TLS/1.2' })
   switch (ask.kind) {
     case 'probe':
-      return probe(ask)
+      return visitor.probe(ask)
     case 'sealed':
       return parts.spool === null
         ? plain(404, 'Nothing is spooled here')
         : sendSealed(ask.messageId, ask.token, parts.spool)
     case 'opened':
       if (request.path !== '/') return plain(405, 'Method not allowed')
-      return parts.spool === null ? plain(404, 'Nothing is spooled here') : sendOpened(ask, parts.spool)
+      return parts.spool === null ? plain(404, 'Nothing is spooled here') : opened(ask, parts.spool, visitor)
   }
+}
+
+/** Whoever guesses VESkeys is counted and stopped as by the proxies. */
+async function opened(
+  ask: Extract<NowAsk, { kind: 'opened' }>,
+  spool: SpoolReaders,
+  visitor: Visitor,
+): Promise<HttpResponse> {
+  if (await visitor.isBlocked()) return failure(new GatewayError('ABUSE'), 503)
+  const answer = await sendOpened(ask, spool)
+  if (answer.status === 401) visitor.wrongKey()
+  return answer
 }
 
 function nameOf(thrown: unknown): string {

@@ -21,6 +21,8 @@ interface Serving {
   readonly site?: Partial<NowParts>
   readonly proxy?: NowServerParts['proxy']
   readonly probe?: NowServerParts['probe']
+  readonly isBlocked?: NowServerParts['isBlocked']
+  readonly wrongKey?: NowServerParts['wrongKey']
   readonly idleMs?: number
   readonly requestMs?: number
   readonly origins?: readonly string[]
@@ -54,8 +56,8 @@ async function serving(options: Serving): Promise<Running> {
   const now = await NowServer.start({
     site: () => site,
     proxy: options.proxy ?? (async () => null),
-    isBlocked: async () => false,
-    wrongKey: () => {},
+    isBlocked: options.isBlocked ?? (async () => false),
+    wrongKey: options.wrongKey ?? (() => {}),
     probe: options.probe ?? (async () => ({ status: 200, body: 'probed' })),
     log,
     idleMs: options.idleMs ?? 20_000,
@@ -192,6 +194,25 @@ test('draining: open requests are answered and end, connections at rest end, non
   const answer = await busy
   assert.equal(answer.length - answer.indexOf('\r\n\r\n') - 4, 2_000_000)
   await Promise.all(over)
+})
+
+test('guesses at VESkeys are counted, and refused once there were too many', async () => {
+  let guesses = 0
+  const unlock = async (): Promise<never> => {
+    throw new GatewayError('BAD_CREDENTIALS')
+  }
+  const { port } = await serving({
+    site: { spool: { unlock } as unknown as NowParts['spool'] },
+    isBlocked: async () => guesses >= 3,
+    wrongKey: () => {
+      guesses++
+    },
+  })
+  const body = JSON.stringify({ messageId: 'a@b', externalId: 'c@d', VESkey: 'guess' })
+  const guess = `POST / HTTP/1.1\r\nHost: a\r\nContent-Length: ${body.length}\r\n\r\n${body}`
+  const answer = await exchange(port, guess.repeat(5), true)
+  assert.deepEqual(statuses(answer), ['401', '401', '401', '503', '503'])
+  assert.equal(guesses, 3)
 })
 
 /** A tunnel's end in `proxied`, the browser's in `socket`. */

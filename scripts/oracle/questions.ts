@@ -48,7 +48,15 @@ const COMBINATIONS = [
 ]
 
 /** Set \Seen: asked last, so that the answers before them do not depend on it. */
-const SEEING = ['RFC822', 'RFC822.TEXT', 'BODY[]', 'BODY[TEXT]', '(RFC822.TEXT RFC822.SIZE)', 'BODY[1]<0.20>']
+const SEEING = [
+  'BODY[HEADER.FIELDS (SUBJECT)]',
+  'RFC822',
+  'RFC822.TEXT',
+  'BODY[]',
+  'BODY[TEXT]',
+  '(RFC822.TEXT RFC822.SIZE)',
+  'BODY[1]<0.20>',
+]
 
 export function questionsFor(view: MessageView): Question[] {
   const items = new Set<string>(['RFC822.SIZE', 'ENVELOPE', 'BODY', 'BODYSTRUCTURE', 'RFC822.HEADER', '(ENVELOPE)'])

@@ -96,7 +96,8 @@ export class FetchWork implements Work {
       }
     }
     const tag = this.#host.nextTag()
-    if (this.#isSmall && !this.#host.keepOrder) {
+    // An item that sets \Seen must not be asked before it is known that the message can be shown.
+    if (this.#isSmall && !this.#host.keepOrder && !this.#fetch.items.some(setsSeen)) {
       this.#state = { in: 'both', tag }
       this.#addsUidItem = this.#addsUid
       const uid = this.#addsUidItem ? 'UID ' : ''
@@ -222,11 +223,20 @@ export class FetchWork implements Work {
     if (uid !== null) this.#host.mailbox.learn(uid, sealed ? 'sealed' : 'plain')
     if (sealed) {
       if (number !== null) this.#found.push({ number, uid, sealed })
+      this.#tellNews(answer, bytes)
       return true
     }
     const drops = (item: AnswerItem): boolean => item === mark || (this.#addsUidItem && item.name === 'UID')
     for (const piece of without(answer, bytes, drops)) this.#host.toClient(piece)
     return true
+  }
+
+  /** Flags that came with an answer that is ours, without having been asked for: somebody has changed them. */
+  #tellNews(answer: FetchAnswer, bytes: Buffer): void {
+    if (this.#fetch.items.some((item) => item.kind === 'attribute' && item.text === 'FLAGS')) return
+    if (!answer.items.some((item) => item.name === 'FLAGS')) return
+    const rest = unasked(answer, bytes, (item) => item.name !== 'FLAGS' && item.name !== 'MODSEQ')
+    if (rest !== null) this.#host.toClient(rest)
   }
 
   #learned(): void {

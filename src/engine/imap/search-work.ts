@@ -274,22 +274,31 @@ export class SearchWork implements Work {
     return this.#program.content.some(({ asks }) => asks?.what === 'body' || asks?.what === 'text')
   }
 
+  #readWhole(uid: number): void {
+    this.#octets += this.#sizes.get(uid) ?? 0
+    this.#tag = this.#host.nextTag()
+    this.#host.toUpstream(`${this.#tag} UID FETCH ${uid} (UID BODY.PEEK[])\r\n`)
+  }
+
   #read(uid: number): void {
-    const octets = this.#sizes.get(uid) ?? 0
     if (this.#wantsBodies) {
-      this.#octets += octets
-      this.#tag = this.#host.nextTag()
-      this.#host.toUpstream(`${this.#tag} UID FETCH ${uid} (UID BODY.PEEK[])\r\n`)
+      this.#readWhole(uid)
       return
     }
+    const octets = this.#sizes.get(uid) ?? 0
     this.#octets += Math.min(octets, HEADER_OCTETS)
     const sizes = this.#program.content.some(({ asks }) => asks?.what === 'larger' || asks?.what === 'smaller')
     const isEnough = (outline: Outline): boolean => !sizes || outline.totalKnown
     const wish = { number: uid, uid: true, knownUid: uid, parts: false, sizes, isEnough }
     this.#outline = new OutlineReader(this.#host, wish, (result) => {
       this.#outline = null
-      if (result !== null && !(result instanceof GatewayError)) this.#host.outlines.put(uid, result)
-      this.#judged(result === null || result instanceof GatewayError ? null : searchedOf(result))
+      if (result instanceof GatewayError) this.#judged(null)
+      else if (result !== null) {
+        this.#host.outlines.put(uid, result)
+        this.#judged(searchedOf(result))
+      } else if (this.#octets + octets > this.#host.settings.sizeBudgetOctets) this.#judged(null)
+      // Its header does not show by itself how the server reads it.
+      else this.#readWhole(uid)
     })
     this.#outline.start()
   }

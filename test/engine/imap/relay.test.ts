@@ -297,6 +297,16 @@ describe('FETCH', () => {
     assert.equal(stage.takeClient(), `* 2 FETCH (UID 8 FLAGS (\\Seen) BODY[] ${literal(MESSAGE)})\r\nb OK done\r\n`)
   })
 
+  it('sets it also for a header alone, and tells it; flags that come beside are told too', () => {
+    const stage = selected()
+    stage.client('b UID FETCH 8 BODY[HEADER.FIELDS (SUBJECT)]\r\n')
+    assert.equal(stage.takeUpstream(), `VES1 UID FETCH 8 ${LEARN}\r\n`)
+    const light = selected()
+    light.client('b UID FETCH 8 (ENVELOPE)\r\n')
+    light.server(`* 2 FETCH (UID 8 ENVELOPE (x) FLAGS (\\Flagged) ${SEALED_MARK})\r\nVES1 OK\r\n`)
+    assert.equal(light.takeClient(), '* 2 FETCH (UID 8 FLAGS (\\Flagged))\r\n')
+  })
+
   it('keeps the opened message at hand for ranges', () => {
     const stage = sealedOne('BODY.PEEK[]<0.5>')
     stage.server(

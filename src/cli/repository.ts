@@ -5,7 +5,9 @@ import { systemClock } from '../base/clock.ts'
 import { GatewayError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import { type HttpResponse, type HttpServer, listen } from '../net/http.ts'
+import type { ApiResponse } from '../ves/repository/api.ts'
 import { SmtpMailer } from '../ves/repository/mailer.ts'
+import { failureAnswer } from '../ves/repository/refuse.ts'
 import { Repository } from '../ves/repository/repository.ts'
 import { openPostgresStore } from '../ves/repository/store/postgres.ts'
 import { type Hold, holdFile, openSqliteStore } from '../ves/repository/store/sqlite.ts'
@@ -80,10 +82,10 @@ export async function serveRepository(options: ServeOptions, log: Log): Promise<
       host,
       port,
       maxBodyOctets: ({ headers }) => repository.maxBodyOctets(headers.authorization) + SPARE_OCTETS,
+      tooLarge: jsonAnswer(failureAnswer(new GatewayError('API_TOO_LARGE', { text: 'request body too large' }))),
       handle: async (request): Promise<HttpResponse> => {
         if (request.path === '/metrics' && request.method === 'GET') return metricsAnswer(repository, request.headers)
-        const { status, headers, body } = await repository.handle(request)
-        return { status, ...(headers === undefined ? {} : { headers }), body: JSON.stringify(body) }
+        return jsonAnswer(await repository.handle(request))
       },
     })
   } catch (error) {
@@ -97,6 +99,10 @@ export async function serveRepository(options: ServeOptions, log: Log): Promise<
       await end()
     },
   }
+}
+
+function jsonAnswer({ status, headers, body }: ApiResponse): HttpResponse {
+  return { status, headers: headers ?? { 'content-type': 'application/json' }, body: JSON.stringify(body) }
 }
 
 /** For Prometheus, which sends the admin token as its bearer token. */

@@ -71,6 +71,8 @@ export interface WebSocketOptions {
 interface ServeOptions {
   /** Larger bodies are answered with 413 before `handle` is asked; of streams nothing more is read. */
   readonly maxBodyOctets: number | ((head: HttpHead) => number)
+  /** The answer to those, where its form matters. The connection ends with it. */
+  readonly tooLarge?: HttpResponse
   /** Requests whose body comes as a stream; `maxBodyOctets` does not hold for them: the handler counts. */
   readonly streams?: (head: HttpHead) => boolean
   readonly handle: HttpHandler

@@ -96,7 +96,7 @@ async function answer(response: UwsResponse, head: HttpHead, options: ListenOpti
   const body = stream === null ? await collect(response, head.headers, maxOctets, abort.signal) : Buffer.alloc(0)
   if (body === null) {
     if (abort.signal.aborted) return
-    reply(response, failureAnswer(413, 'Request body too large'), method, true)
+    reply(response, options.tooLarge ?? failureAnswer(413, 'Request body too large'), method, true)
     options.answered?.(head, true)
     return
   }

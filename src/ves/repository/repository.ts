@@ -259,7 +259,7 @@ export class Repository {
 
   #logFailure(thrown: unknown, route: string): void {
     const error = asGatewayError(thrown)
-    if (error.code === 'VES_QUOTA' || error.code === 'SHUTDOWN') return
+    if (['VES_QUOTA', 'SHUTDOWN', 'API_UNSUPPORTED'].includes(error.code)) return
     const cause = error.cause instanceof Error ? error.cause.stack : String(error.cause)
     this.#options.log.write('error', 'repository-failure', { route, code: error.code, cause: cause ?? '' })
   }

@@ -50,6 +50,13 @@ test('serve: says ready, keeps its secrets to itself, holds its folder, ends on 
     })
     assert.equal(missing.status, 404)
     assert.equal(((await missing.json()) as { errors: { type: string }[] }).errors[0]!.type, 'NotFound')
+    // Too large for a stranger, and far too large: the same form, whoever refuses it.
+    for (const octets of [20_000, 300_000]) {
+      const large = await fetch(`${url}vaultKeys`, { method: 'POST', body: ' '.repeat(octets) })
+      const { errors } = (await large.json()) as { errors: { number: number; type: string; message: string }[] }
+      assert.deepEqual([large.status, errors[0]!.number, errors[0]!.type], [413, 413, 'InvalidValue'])
+      assert.equal(typeof errors[0]!.message, 'string')
+    }
     const metrics = url.replace('/v1/', '/metrics')
     assert.equal((await fetch(metrics)).status, 401)
     const text = await (await fetch(metrics, { headers: admin })).text()

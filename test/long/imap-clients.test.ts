@@ -61,7 +61,7 @@ async function fill(): Promise<void> {
   const mixed = await RawImap.login(provider.ports.imap, 'mixed', users[1]!.password)
   const gateway = await RawImap.login(lab.port, 'mixed@lab.test', 'veskey')
   for (const [i, message] of messages().entries()) {
-    const head = `APPEND INBOX ${i % 3 === 0 ? '(\\Seen) ' : ''}"${10 + (i % 18)}-Nov-2026 12:00:00 +0000" {${message.length}+}\r\n`
+    const head = `APPEND INBOX ${i % 3 === 0 ? '(\\Seen) ' : ''}"${10 + (i % 18)}-Oct-2026 12:00:00 +0000" {${message.length}+}\r\n`
     const command = Buffer.concat([Buffer.from(head), message])
     for (const client of [plain, i % 4 === 0 ? mixed : gateway]) {
       assert.match((await client.command(command)).at(-1)!, /^ OK/, `message ${i}`)

@@ -9,6 +9,12 @@ import { ImapFlow } from 'imapflow'
 
 const NOBODY = 65_534
 const PATIENCE_MS = 240_000
+/**
+ * fetchmail 6.4 takes lines in pieces of 8,191 octets and puts NUL, one octet of memory it never set, and LF after each
+ * but the last. That octet is another one with the packets the same answer comes in (seen with Dovecot directly, the same
+ * octets in other packets), so it says nothing about the mail; without the three the line is whole again.
+ */
+const FETCHMAIL_BREAK = /(?<![^\n])([^\n]{8191})\0[\s\S]\n/g
 
 export interface Access {
   readonly port: number
@@ -58,7 +64,7 @@ export const CLIENTS: Readonly<Record<string, MailClient>> = {
         `  sslproto "" no rewrite keep fetchall mda "${save}"\n`,
     )
     await execute(folder, 'fetchmail', ['-f', rc, '-s', '--nodetach', '--pidfile', join(folder, 'pid')])
-    return files(join(folder, 'out'))
+    return files(join(folder, 'out')).map((message) => message.replace(FETCHMAIL_BREAK, '$1'))
   },
 
   getmail: async ({ port, user, password, folder }) => {

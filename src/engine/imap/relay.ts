@@ -59,8 +59,12 @@ type Job =
 /** Commands read ahead of their answers. More than any client pipelines; past it the client is not read. */
 const MAX_QUEUE = 200
 const MAX_PENDING = 500
-/** More than any provider takes; a bound for the file that large ones go through. */
-const MAX_APPEND_OCTETS = 1024 * 1024 * 1024
+/**
+ * More than any provider takes; an attachment of 1 GiB is 1.4 GiB in base64. Sealed it is at most 2.8 GiB, below the 4 GiB
+ * that sizes in IMAP end at (RFC 9051 §9, number). Disk and memory have bounds of their own: what the file does not take
+ * goes up as it is sealed.
+ */
+const MAX_APPEND_OCTETS = 2 * 1024 * 1024 * 1024
 /**
  * A FETCH answer that we take apart: its text and literals, but for message bodies. Literals past it are left out: such a
  * message is answered in another way.

@@ -550,12 +550,17 @@ describe('APPEND', () => {
 
   it('refuses a literal that is too large, asked or not, and stays in step', () => {
     const stage = Stage.ready()
-    stage.client('b APPEND INBOX {2000000000}\r\nc NOOP\r\n')
+    stage.client('b APPEND INBOX {2147483649}\r\nc NOOP\r\n')
     assert.equal(stage.takeClient(), 'b NO [LIMIT] Literal too large\r\n')
     assert.equal(stage.takeUpstream(), 'c NOOP\r\n')
-    stage.client('d APPEND INBOX {3+}\r\none {2000000000}\r\ne NOOP\r\n')
+    stage.client('d APPEND INBOX {3+}\r\none {2147483649}\r\ne NOOP\r\n')
     stage.server('c OK\r\n')
     assert.equal(stage.takeClient(), 'c OK\r\nd NO [LIMIT] Literal too large\r\n')
     assert.equal(stage.takeUpstream(), 'e NOOP\r\n')
+    // What an attachment of 1 GiB takes in base64 fits.
+    stage.server('e OK\r\n')
+    stage.takeClient()
+    stage.client('f APPEND INBOX {2147483648}\r\n')
+    assert.match(stage.takeClient(), /^\+ /)
   })
 })

@@ -133,9 +133,20 @@ export async function verifyFile(file: string, account: AccountToOpen | null): P
     const problems = store.integrityProblems()
     const verified = await store.snapshot((db) => verifyRepository(db, account))
     return { ...verified, problems: [...problems, ...verified.problems] }
+  } catch (error) {
+    if (!isDamage(error)) throw error
+    const text = 'the file is damaged: use another backup'
+    throw new GatewayError('CONFIG_INVALID', { text, path: file, reason: (error as Error).message }, error)
   } finally {
     await store.close()
   }
+}
+
+/** Pages that SQLite cannot read past: what lies behind them cannot even be counted. SQLITE_CORRUPT, SQLITE_NOTADB */
+function isDamage(error: unknown): boolean {
+  if (!(error instanceof Error) || !('errcode' in error) || typeof error.errcode !== 'number') return false
+  const primary = error.errcode & 0xff
+  return primary === 11 || primary === 26
 }
 
 /** Of a repository that may be running. */

@@ -23,7 +23,7 @@ const MAX_TRIES = 20_000
 /** @returns one share per friend, any `threshold` of which give the VESkey back */
 export async function splitVeskey(veskey: Secret<Buffer>, friends: number, threshold: number): Promise<Buffer[]> {
   if (threshold < 2 || friends < threshold || friends > MAX_SHARES) {
-    throw new GatewayError('VES_PARAMETER', { text: `recovery needs 2 ≤ n ≤ m ≤ ${MAX_SHARES}` })
+    throw new GatewayError('VES_PARAMETER', { text: `recovery needs 2 <= n <= m <= ${MAX_SHARES}` })
   }
   // The library takes no Buffer for a Uint8Array.
   const secret = new Uint8Array(Buffer.concat([veskey.expose(), checksum(veskey.expose())]))

@@ -4,7 +4,14 @@
  */
 
 import { sql } from 'kysely'
-import { openFromVaultKey, unlockPrivateKey, type VaultKey } from '../../engine/seal/vault-key.ts'
+import { GatewayError } from '../../base/errors.ts'
+import {
+  openFromVaultKey,
+  publicOf,
+  readPublicKey,
+  unlockPrivateKey,
+  type VaultKey,
+} from '../../engine/seal/vault-key.ts'
 import { verifyAudit } from './store/audit.ts'
 import { entriesOfKey } from './store/items.ts'
 import { workingKeyNamed } from './store/keys.ts'
@@ -80,6 +87,7 @@ export async function verifyRepository(db: Db, account: AccountToOpen | null): P
   }
   const audit = await verifyAudit(db)
   if (!audit.ok) problems.push(`audit log: entry ${audit.seq} is not as it was written`)
+  for (const id of await brokenPublicKeys(db)) problems.push(`public key that cannot be read: ${id}`)
   const opened = account === null ? null : await openAll(db, account, problems)
   return {
     users: await count(db, 'users'),
@@ -100,6 +108,45 @@ async function count(db: Db, table: 'users' | 'vault_keys' | 'vault_items' | 'va
   return Number(row.n)
 }
 
+/** Keys to which nobody could seal anything. Those of an algorithm that only other clients know are theirs to judge. */
+async function brokenPublicKeys(db: Db): Promise<number[]> {
+  const broken: number[] = []
+  for (let after = 0; broken.length < MAX_NAMED; ) {
+    const rows = await db
+      .selectFrom('vault_keys')
+      .select(['id', 'public_key'])
+      .where('type', '<>', 'deleted')
+      .where('id', '>', after)
+      .orderBy('id')
+      .limit(PAGE.rows)
+      .execute()
+    if (rows.length === 0) break
+    after = rows.at(-1)!.id
+    for (const { id, public_key } of rows) if (!isReadable(public_key)) broken.push(id)
+  }
+  return broken.slice(0, MAX_NAMED)
+}
+
+function isReadable(publicKey: string): boolean {
+  try {
+    readPublicKey(publicKey)
+    return true
+  } catch (error) {
+    return error instanceof GatewayError && error.code === 'VES_UNSUPPORTED'
+  }
+}
+
+/** What is sealed to the public key kept here opens with the private one. */
+function isPair(key: VaultKey, publicKey: string): boolean {
+  try {
+    return readPublicKey(publicKey).key.equals(publicOf(key).key)
+  } catch (error) {
+    // An unreadable one is named by {@link brokenPublicKeys}.
+    if (error instanceof GatewayError) return false
+    throw error
+  }
+}
+
 async function openAll(db: Db, account: AccountToOpen, problems: string[]): Promise<number> {
   const row = await workingKeyNamed(db, account)
   if (row?.private_key == null) {
@@ -113,6 +160,7 @@ async function openAll(db: Db, account: AccountToOpen, problems: string[]): Prom
     problems.push(`the account's key does not unlock: ${(error as Error).message}`)
     return 0
   }
+  if (!isPair(key, row.public_key)) problems.push("the account's public key is not that of its private key")
   let opened = 0
   for (let after = 0; ; ) {
     const entries = await entriesOfKey(db, { keyId: row.id, after, bounds: PAGE, unmovedOfUser: null })

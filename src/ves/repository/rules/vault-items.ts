@@ -59,7 +59,7 @@ async function checkReader(call: Call, id: number, item: ItemRow | null): Promis
   const key = item.key_id === null ? null : await keyById(call.db, item.key_id)
   if (key !== null && (key.user_id === caller.userId || key.creator_id === caller.userId)) return
   const held = await itemsHeldBy(call.db, [id], caller.userId, null)
-  if (!held.has(id)) throw denied('the token’s user has no access any more')
+  if (!held.has(id)) throw denied('the user of the token has no access any more')
 }
 
 /** The user's own items by name. */

@@ -16,6 +16,10 @@ export function printAnswer({ status, headers, body }: HttpResponse, date: strin
   return Buffer.concat([Buffer.from(head, 'latin1'), octets])
 }
 
+export function isStream(body: HttpResponse['body']): body is AsyncIterable<Buffer> {
+  return typeof body === 'object' && !Buffer.isBuffer(body)
+}
+
 /** A JSON error of the server itself: no handler was asked, or it failed. */
 export function failureAnswer(status: number, message: string): HttpResponse {
   return {

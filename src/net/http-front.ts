@@ -24,6 +24,11 @@ export interface FrontOptions {
   readonly requestMs: number
   /** The whole answer to a GET of this path where it is known beforehand: it need not go through the server. */
   readonly ready: (path: string) => Buffer | null
+  /**
+   * The whole answer to a POST to `/` with this body. null, at once or later: the server has to be asked. Never rejects.
+   * It says `Connection: close` where {@link HttpFront.isLast} holds.
+   */
+  readonly posted: (body: Buffer) => Promise<Buffer | null> | null
 }
 
 /** What the server behind has to answer in place of the request. The connection ends with it. */
@@ -219,11 +224,32 @@ export class HttpFront {
   }
 
   /** Not where the server was asked before: its octets may still be on their way, and come first. */
-  #answeredHere({ path, closes }: Extract<RequestPiece, { on: 'request' }>): boolean {
-    if (path === null || closes || this.#draining || this.#clientEnded || this.#inner !== null) return false
+  #answeredHere({ path, post, octets, closes }: Extract<RequestPiece, { on: 'request' }>): boolean {
+    if (closes || this.#draining || this.#clientEnded || this.#inner !== null) return false
+    if (post !== null) {
+      const answer = this.#options.posted(post)
+      if (answer === null) return false
+      this.#phase = 'answering'
+      this.#closes = false
+      void answer.then((known) => this.#posted(known, octets))
+      return true
+    }
+    if (path === null) return false
     const answer = this.#options.ready(path)
     if (answer !== null) this.#client.write(answer, this.#written)
     return answer !== null
+  }
+
+  #posted(answer: Buffer | null, request: Buffer): void {
+    // The client may be gone.
+    if (this.#phase !== 'answering') return
+    if (answer === null) {
+      this.#toServer(request)
+      return
+    }
+    this.#client.write(answer, this.#written)
+    if (this.isLast) this.#finish()
+    else this.answered(false)
   }
 
   #refuse(status: number, text: string): void {

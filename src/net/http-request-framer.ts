@@ -19,8 +19,14 @@ export interface FramerLimits {
 
 /** `closes`: the client wants no further answer on this connection. */
 export type RequestPiece =
-  /** `path`: of a GET without a body, its query left out; else null. */
-  | { readonly on: 'request'; readonly octets: Buffer; readonly closes: boolean; readonly path: string | null }
+  /** `path`: of a GET without a body, its query left out; else null. `post`: the body of a POST to `/`; else null. */
+  | {
+      readonly on: 'request'
+      readonly octets: Buffer
+      readonly closes: boolean
+      readonly path: string | null
+      readonly post: Buffer | null
+    }
   /** Head of a streamed one; `body` pieces and one `end` follow. */
   | { readonly on: 'begin'; readonly octets: Buffer; readonly closes: boolean }
   | { readonly on: 'body'; readonly octets: Buffer }
@@ -36,6 +42,7 @@ const MAX_FIELDS = 90
 const REQUEST_LINE = /^([!#$%&'*+.^_`|~\w-]{1,32}) ([\x21-\x7e]+) HTTP\/(\d\.\d)$/
 /** field-name ":" OWS field-value OWS; no folding, no control characters. RFC 9112 §5, RFC 9110 §5.5. */
 const FIELD = /^([!#$%&'*+.^_`|~\w-]+):([\t\x20-\x7e\x80-\xff]*)$/
+const POST = 'POST / HTTP/1.1\r\n'
 /** Buffers that may lie in a row before they are made one. */
 const COMPACT_EVERY = 64
 const LF = 10
@@ -178,7 +185,9 @@ export class RequestFramer {
     this.#state = { in: 'head' }
     const octets = parts.reduce((sum, part) => sum + part.length, 0)
     const begin = Buffer.from(`${head}content-length: ${octets}\r\n\r\n`, 'latin1')
-    return { on: 'request', octets: Buffer.concat([begin, ...parts]), closes, path: null }
+    const whole = Buffer.concat([begin, ...parts])
+    const post = head.startsWith(POST) ? whole.subarray(begin.length) : null
+    return { on: 'request', octets: whole, closes, path: null, post }
   }
 
   /** The head, its last empty line included; null: it is not all here. */
@@ -233,7 +242,7 @@ export class RequestFramer {
       const isUpgrade = method === 'GET' && fields.has('upgrade')
       return isUpgrade
         ? { on: 'upgrade', octets }
-        : { on: 'request', octets, closes, path: method === 'GET' ? path : null }
+        : { on: 'request', octets, closes, path: method === 'GET' ? path : null, post: null }
     }
     const text = headText(method, target, fieldLines)
     if (isStreamed) return this.#streamed(text, length ?? 0, fields.has('expect'), closes)

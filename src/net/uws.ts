@@ -12,7 +12,7 @@ import type {
   us_listen_socket,
 } from 'uWebSockets.js'
 import type { HttpHead, HttpResponse, HttpServer, ListenOptions } from './http.ts'
-import { checkedHeaders, failureAnswer, statusLine } from './http-answer.ts'
+import { checkedHeaders, failureAnswer, isStream, statusLine } from './http-answer.ts'
 import { BodyStream } from './http-body.ts'
 
 /** Request line and headers together (now.md); uWebSockets.js reads it from the environment when it is loaded. */
@@ -158,10 +158,6 @@ function streamOf(response: UwsResponse, aborted: AbortSignal): BodyStream {
     if (isLast) stream.end()
   })
   return stream
-}
-
-function isStream(body: HttpResponse['body']): body is AsyncIterable<Buffer> {
-  return typeof body === 'object' && !Buffer.isBuffer(body)
 }
 
 function writeHead(response: UwsResponse, answer: HttpResponse): void {

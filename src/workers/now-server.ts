@@ -18,9 +18,18 @@ import {
   type WebSocketEnd,
   type WebSocketEvents,
 } from '../net/http.ts'
+import { isStream, printAnswer } from '../net/http-answer.ts'
 import { HttpFront } from '../net/http-front.ts'
 import { plain } from '../net/now/answers.ts'
-import { answerNow, finished, isStreamed, MAX_JSON_OCTETS, type NowParts, type Probe } from '../net/now/now.ts'
+import {
+  answerNow,
+  answerSealed,
+  finished,
+  isStreamed,
+  MAX_JSON_OCTETS,
+  type NowParts,
+  type Probe,
+} from '../net/now/now.ts'
 import { ReadyAnswers } from '../net/now/ready-answers.ts'
 import { tunnel } from '../net/now/tunnel.ts'
 import type { Endpoint } from '../net/proxy-protocol.ts'
@@ -62,6 +71,8 @@ export interface NowConnection {
 interface Open extends NowConnection {
   readonly front: HttpFront
   tunnel: { readonly end: WebSocketEnd; readonly proxy: Duplex } | null
+  /** The answer to the request that is on its way to the server. */
+  begun: HttpResponse | null
 }
 
 export class NowServer {
@@ -115,11 +126,42 @@ export class NowServer {
       idleMs,
       requestMs,
       ready: (path) => this.#ready(path, connection),
+      posted: (body) => this.#posted(body, address),
     })
-    this.#open.set(address, { ...connection, front, tunnel: null })
+    const open: Open = { ...connection, front, tunnel: null, begun: null }
+    this.#open.set(address, open)
     if (this.#draining) front.drain()
     await front.ended
     this.#open.delete(address)
+    if (open.begun !== null) await this.#discard(open.begun)
+  }
+
+  /** A sealed message that is short needs no way through the server; of a long one the answer goes on there. */
+  #posted(body: Buffer, address: string): Promise<Buffer | null> | null {
+    const open = this.#open.get(address)
+    const answer = open === undefined ? null : answerSealed(body, this.#siteOf(open))
+    return open === undefined || answer === null ? null : this.#printed(answer, address, open).catch(() => null)
+  }
+
+  async #printed(given: Promise<HttpResponse>, address: string, open: Open): Promise<Buffer | null> {
+    const answer = await given
+    if (isStream(answer.body)) {
+      if (this.#open.get(address) === open) open.begun = answer
+      else await this.#discard(answer)
+      return null
+    }
+    const headers = open.front.isLast ? { ...answer.headers, connection: 'close' } : answer.headers
+    return printAnswer({ ...answer, headers: headers ?? {} }, new Date().toUTCString())
+  }
+
+  /** Nobody reads it any more: what it holds open is let go of. */
+  async #discard({ body }: HttpResponse): Promise<void> {
+    if (!isStream(body)) return
+    try {
+      for await (const _ of body) break
+    } catch (error) {
+      this.#parts.log.write('warn', 'now', { reason: asGatewayError(error).code })
+    }
   }
 
   #ready(path: string, connection: NowConnection): Buffer | null {
@@ -170,6 +212,11 @@ export class NowServer {
     const site = this.#siteOf(open)
     const { refusal } = front
     if (refusal !== null) return { ...finished(plain(refusal.status, refusal.text), site), close: true }
+    if (open.begun !== null) {
+      const answer = open.begun
+      open.begun = null
+      return front.isLast ? { ...answer, close: true } : answer
+    }
     const { address, port } = client
     const answer = await answerNow({ ...request, address, port }, site, {
       probe: (ask) => this.#parts.probe(ask, open),

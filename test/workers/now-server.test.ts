@@ -240,6 +240,113 @@ async function opened(url: string): Promise<WebSocket> {
   return socket
 }
 
+const sealedAsk = (messageId: string, token: string, fields = ''): string => {
+  const body = JSON.stringify({ messageId, token })
+  return `POST / HTTP/1.1\r\nHost: a\r\n${fields}Content-Length: ${body.length}\r\n\r\n${body}`
+}
+
+/** Two copies, of which the long one is a file that must be closed. */
+function sealedSpool(item: NonNullable<NowParts['spool']>['item']) {
+  const seen = { opened: 0, closed: 0 }
+  const long = Buffer.alloc(300_000, 'long ')
+  async function* body(): AsyncGenerator<Buffer> {
+    try {
+      for (let at = 0; at < long.length; at += 65_536) yield long.subarray(at, at + 65_536)
+    } finally {
+      seen.closed++
+    }
+  }
+  const spool = {
+    item,
+    spool: {
+      open: async ({ messageId }: { messageId: string }) => {
+        seen.opened++
+        if (messageId === 'long') return { octets: long.length, body: body() }
+        seen.closed++
+        const whole = Buffer.from('short copy')
+        return messageId === 'short' ? { octets: whole.length, body: [whole], whole } : null
+      },
+    },
+  } as unknown as NonNullable<NowParts['spool']>
+  return { spool, seen, long }
+}
+
+test('sealed messages: the same answers in order, short or long, and who may read is asked each time', async () => {
+  const asked: string[] = []
+  const { spool, seen, long } = sealedSpool(async (messageId, token) => {
+    asked.push(`${messageId} ${token.expose()}`)
+    if (token.expose() === 'bad') throw new GatewayError('VES_DENIED')
+    return { creator: 'a@x', isShared: token.expose() !== 'other' }
+  })
+  const { port, over } = await serving({ site: { spool } })
+  const answer = await exchange(
+    port,
+    [
+      sealedAsk('short', 'good'),
+      GET,
+      sealedAsk('short', 'other'),
+      sealedAsk('short', 'bad'),
+      sealedAsk('gone', 'good'),
+      sealedAsk('long', 'good'),
+      // Through the server from here on.
+      sealedAsk('short', 'good'),
+      sealedAsk('short', 'bad'),
+      sealedAsk('short', 'good', 'Connection: close\r\n'),
+    ].join(''),
+  )
+  assert.deepEqual(statuses(answer), ['200', '200', '403', '403', '404', '200', '200', '403', '200'])
+  const heads = answer.split(/(?=HTTP\/1\.1 )/)
+  for (const at of [0, 2, 3, 4, 5, 6, 7, 8]) {
+    assert.match(heads[at]!, /^x-configured: yes\r$/im)
+    assert.match(heads[at]!, /^cache-control: no-store\r$/im)
+    assert.match(heads[at]!, /^date: \w+, /im)
+  }
+  for (const at of [0, 6, 8]) assert.match(heads[at]!, /\r\n\r\nshort copy$/)
+  assert.match(heads[5]!, /^x-vesmail-octets: 300000\r$/im)
+  const chunks = heads[5]!.slice(heads[5]!.indexOf('\r\n\r\n') + 4)
+  assert.equal(chunks.replaceAll(/(?:^|\r\n)[\da-f]+\r\n/gi, '').trimEnd(), long.toString().trimEnd())
+  assert.equal(asked.length, 8)
+  await Promise.all(over)
+  assert.deepEqual(seen, { opened: 5, closed: 5 })
+})
+
+test('draining while a sealed message is asked for, and a half-closed client: answered, told, ended', async () => {
+  const asked = Promise.withResolvers<void>()
+  let asking = 0
+  const answers = Promise.withResolvers<{ creator: string; isShared: boolean }>()
+  const { spool } = sealedSpool(async () => {
+    if (++asking === 2) asked.resolve()
+    return answers.promise
+  })
+  const { now, port } = await serving({ site: { spool } })
+  const waiting = [exchange(port, sealedAsk('short', 'good')), exchange(port, sealedAsk('short', 'good'), true)]
+  await asked.promise
+  now.drain()
+  answers.resolve({ creator: 'a@x', isShared: true })
+  for (const answer of await Promise.all(waiting)) {
+    assert.match(answer, /^connection: close\r$/im)
+    assert.match(answer, /short copy$/)
+  }
+})
+
+test('a client that leaves before a long message is found keeps no file open', async () => {
+  const asked = Promise.withResolvers<void>()
+  const answers = Promise.withResolvers<{ creator: string; isShared: boolean }>()
+  const { spool, seen } = sealedSpool(async () => {
+    asked.resolve()
+    return answers.promise
+  })
+  const { port, over } = await serving({ site: { spool } })
+  const socket = connect(port, '127.0.0.1')
+  socket.write(sealedAsk('long', 'good'))
+  await asked.promise
+  socket.resetAndDestroy()
+  await Promise.all(over)
+  answers.resolve({ creator: 'a@x', isShared: true })
+  while (seen.closed === 0) await new Promise((resolve) => setImmediate(resolve))
+  assert.deepEqual(seen, { opened: 1, closed: 1 })
+})
+
 test('a tunnel carries octets both ways, whatever their frames; close codes; 404, 502, 403', async () => {
   const proxies: Duplex[] = []
   const { url, port } = await tunnelled({ proxies })

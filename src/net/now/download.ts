@@ -36,7 +36,11 @@ export async function sendSealed(
   if (copy === null) return notSpooled()
   // A stream's length is not told by HTTP: a reader wants to know how far it is.
   const headers = { ...MESSAGE, 'x-vesmail-octets': String(copy.octets) }
-  return { status: 200, headers, body: copy.octets <= MAX_WHOLE_OCTETS ? await whole(copy.body) : copy.body }
+  return {
+    status: 200,
+    headers,
+    body: copy.whole ?? (copy.octets <= MAX_WHOLE_OCTETS ? await whole(copy.body) : copy.body),
+  }
 }
 
 async function whole(body: AsyncIterable<Buffer>): Promise<Buffer> {

@@ -66,12 +66,28 @@ export function isStreamed({ method, path }: Pick<HttpHead, 'method' | 'path'>):
 
 /** Never throws: what fails is an answer. */
 export async function answerNow(request: HttpRequest, parts: NowParts, visitor: Visitor): Promise<HttpResponse> {
-  const answer = await route(request, parts, visitor).catch((thrown: unknown) => {
+  return guarded(route(request, parts, visitor), request.path, parts)
+}
+
+async function guarded(given: Promise<HttpResponse>, path: string, parts: NowParts): Promise<HttpResponse> {
+  const answer = await given.catch((thrown: unknown) => {
     const error = asGatewayError(thrown)
-    if (error.code === 'INTERNAL') parts.log.write('error', 'now', { path: request.path, reason: nameOf(thrown) })
+    if (error.code === 'INTERNAL') parts.log.write('error', 'now', { path, reason: nameOf(thrown) })
     return failure(error)
   })
   return finished(answer, parts)
+}
+
+/**
+ * The answer to a POST to `/` that asks for a sealed message; null: it asks for something else, or may not ask here.
+ * The same as {@link answerNow} gives. Never rejects.
+ */
+export function answerSealed(body: Buffer, parts: NowParts): Promise<HttpResponse> | null {
+  if (!parts.isSecure || parts.spool === null) return null
+  const ask = parseAsk(body)
+  if (ask?.kind === 'opened') ask.veskey.wipe()
+  if (ask?.kind !== 'sealed') return null
+  return guarded(sendSealed(ask.messageId, ask.token, parts.spool), '/', parts)
 }
 
 /** With what every answer has: what keeps browsers from guessing and storing, and headers of the configuration. */

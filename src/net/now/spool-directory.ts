@@ -7,7 +7,16 @@
 import { randomBytes } from 'node:crypto'
 import { type FileHandle, link, mkdir, open, readdir, rmdir, stat, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
-import { creatorFolder, messageFile, type Spool, type SpoolLimits, type SpoolPlace, type SpoolWriter } from './spool.ts'
+import { MAX_KEPT_OCTETS, RecentCopies } from './recent-copies.ts'
+import {
+  creatorFolder,
+  messageFile,
+  type Spool,
+  type SpoolCopy,
+  type SpoolLimits,
+  type SpoolPlace,
+  type SpoolWriter,
+} from './spool.ts'
 import { outlived } from './spool-retention.ts'
 
 const DIRECTORY_MODE = 0o750
@@ -21,6 +30,7 @@ const READ_OCTETS = 64 * 1024
 export class DirectorySpool implements Spool {
   readonly #directory: string
   readonly #limits: SpoolLimits
+  readonly #recent = new RecentCopies()
 
   constructor(directory: string, limits: SpoolLimits) {
     this.#directory = directory
@@ -39,16 +49,29 @@ export class DirectorySpool implements Spool {
     return new FileWriter(file, unfinished, join(folder, messageFile(messageId)), this.#limits.maxOctets)
   }
 
-  async open({ creator, messageId }: SpoolPlace) {
+  async open({ creator, messageId }: SpoolPlace): Promise<SpoolCopy | null> {
     const path = join(this.#directory, creatorFolder(creator), messageFile(messageId))
+    const recent = this.#recent.get(path, performance.now())
+    if (recent !== null) return inMemory(recent)
     const file = await orNull(open(path, 'r'), 'ENOENT', 'ENOTDIR')
     if (file === null) return null
-    const { size } = await file.stat()
-    return { octets: size, body: chunksOf(file) }
+    try {
+      const { size } = await file.stat()
+      if (size > MAX_KEPT_OCTETS) return { octets: size, body: chunksOf(file) }
+    } catch (error) {
+      await file.close()
+      throw error
+    }
+    const parts: Buffer[] = []
+    for await (const part of chunksOf(file)) parts.push(part)
+    const whole = Buffer.concat(parts)
+    this.#recent.keep(path, whole, performance.now())
+    return inMemory(whole)
   }
 
   async expire(nowMs: number): Promise<number> {
     const copies = await this.#copies()
+    this.#recent.clear()
     const gone = outlived(
       copies.filter(({ finished }) => finished),
       this.#limits,
@@ -60,7 +83,9 @@ export class DirectorySpool implements Spool {
     return gone.length
   }
 
-  async close(): Promise<void> {}
+  async close(): Promise<void> {
+    this.#recent.clear()
+  }
 
   async #copies() {
     const found: { path: string; octets: number; writtenMs: number; finished: boolean }[] = []
@@ -116,6 +141,14 @@ class FileWriter implements SpoolWriter {
     await this.#file.close()
     await orNull(unlink(this.#unfinished), 'ENOENT')
   }
+}
+
+function inMemory(whole: Buffer): SpoolCopy {
+  return { octets: whole.length, body: piece(whole), whole }
+}
+
+async function* piece(whole: Buffer): AsyncGenerator<Buffer> {
+  if (whole.length > 0) yield whole
 }
 
 async function* chunksOf(file: FileHandle): AsyncGenerator<Buffer> {

@@ -21,11 +21,19 @@ export interface SpoolWriter {
   abort(): Promise<void>
 }
 
+export interface SpoolCopy {
+  readonly octets: number
+  /** Read it to its end, or leave it early; not begun, it may hold something open. */
+  readonly body: AsyncIterable<Buffer>
+  /** The same where it is in memory already, shared with other readers: not to be changed. Nothing is held open then. */
+  readonly whole?: Buffer
+}
+
 export interface Spool {
   /** Nothing is visible before {@link SpoolWriter.commit}. */
   create(place: SpoolPlace): Promise<SpoolWriter>
   /** @returns null where it is not (any more) */
-  open(place: SpoolPlace): Promise<{ readonly octets: number; readonly body: AsyncIterable<Buffer> } | null>
+  open(place: SpoolPlace): Promise<SpoolCopy | null>
   /** Deletes what is too old or too much. @returns number of messages deleted */
   expire(nowMs: number): Promise<number>
   /** Lets go of what it holds open; it must not be used any more. */

@@ -7,7 +7,7 @@
 import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { fastPath, javascriptPath, useFastPath } from '../../src/engine/seal/native.ts'
-import { tuneCollector } from '../../src/workers/collector.ts'
+import { COLLECTOR_FLAGS, tuneCollector } from '../../src/workers/collector.ts'
 import { ThreadPool } from '../../src/workers/pool.ts'
 import { inTurns, type Row } from '../rows.ts'
 import { hostileRows } from './hostile.ts'
@@ -117,7 +117,9 @@ function floor(direction: Direction, name: MessageName, one: Buffer, count: numb
 /** In a process of its own, which has not grown yet. @param as under V8's own garbage collector, or a worker's */
 function streamGrowth(as: 'engine' | 'worker'): Row {
   const script = fileURLToPath(new URL('./stream-growth.ts', import.meta.url))
-  const { stdout, status } = spawnSync(process.execPath, [script, as], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const { stdout, status } = spawnSync(process.execPath, [...(as === 'worker' ? COLLECTOR_FLAGS : []), script, as], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
   if (status !== 0) throw new Error('stream-growth failed')
   const { growth, speed } = JSON.parse(stdout.toString()) as { growth: number; speed: number }
   const suffix = as === 'worker' ? '-worker' : ''

@@ -1,6 +1,7 @@
 /**
  * A message of 1 GiB sealed and opened on the fly, text and attachment by halves, and how much memory that takes above
- * what the process has before. Prints JSON. With the argument `worker`, under a worker's garbage collector. What comes out is compared with what went in, piece by piece.
+ * what the process has before. Prints JSON. With the argument `worker`, under a worker's garbage collector
+ * (`COLLECTOR_FLAGS` are given by who starts it). What comes out is compared with what went in, piece by piece.
  */
 import { createHash } from 'node:crypto'
 import { tuneCollector } from '../../src/workers/collector.ts'

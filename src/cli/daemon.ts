@@ -13,6 +13,7 @@ import { asGatewayError, GatewayError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import { Guard } from '../guard/guard.ts'
 import { systemdNotify } from '../guard/notify.ts'
+import { COLLECTOR_FLAGS } from '../workers/collector.ts'
 import { prepareCertificate, stateDirectory } from '../workers/compose.ts'
 import { logOf, type OpenLog } from '../workers/log.ts'
 import { prepareViewer } from '../workers/now-site.ts'
@@ -88,6 +89,7 @@ async function guarded(
     file: options.conf,
     workers: options.guard === undefined ? null : workers,
     workerFile: WORKER_FILE,
+    workerFlags: COLLECTOR_FLAGS,
     log,
     reopenLog: () => opened.reopen(),
     notify: systemdNotify(env, process.pid, log, () => performance.now()),

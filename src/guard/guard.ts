@@ -27,6 +27,8 @@ export interface GuardOptions {
   readonly workers: number | null
   /** The program of a worker. */
   readonly workerFile: string
+  /** Of V8, for workers' command lines. */
+  readonly workerFlags?: readonly string[]
   readonly log: Log
   /** The log file is to be opened anew (rotation). */
   readonly reopenLog?: () => void
@@ -115,7 +117,8 @@ export class Guard {
 
   /** Listens, forks. @throws {GatewayError} IO when an address cannot be had */
   async start(): Promise<this> {
-    cluster.setupPrimary({ exec: this.#options.workerFile, args: [], execArgv: [] })
+    const { workerFile, workerFlags = [] } = this.#options
+    cluster.setupPrimary({ exec: workerFile, args: [], execArgv: [...workerFlags] })
     const { addresses, config, file } = this.#reading
     this.#warn(file)
     for (const companion of this.#options.companions ?? []) await companion.configure(config)

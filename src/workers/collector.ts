@@ -2,9 +2,13 @@
  * The garbage collector of a process that carries mail. V8 starts a whole collection each time 64 MiB of buffers were
  * made, however small and short-lived the rest is: with large mail that was half of a worker's processor time. With
  * this, buffers count as a part of the heap and its limit grows with what lives, as for other objects; short-lived
- * ones go with the collections of the young generation.
+ * ones go with the collections of the young generation, which therefore must not wait for long: it grows to 32 MiB by
+ * itself, and each object of a few octets there may hold a buffer of 64 KiB.
  */
 import { setFlagsFromString } from 'node:v8'
+
+/** For the command line: the young generation has its size from the start, and cannot be made smaller later. */
+export const COLLECTOR_FLAGS: readonly string[] = ['--max-semi-space-size=1']
 
 /** Takes effect at once, for the process's threads too. */
 export function tuneCollector(): void {

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { readdirSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { COLLECTOR_FLAGS } from '../../src/workers/collector.ts'
 import { GuardStage, isAlive, LineClient } from './stage.ts'
 
 const greeted = async (client: LineClient): Promise<number> => {
@@ -25,6 +26,19 @@ test('both workers serve; one that is killed is replaced, and its sibling’s se
     if (pids[i] === victim) assert.notEqual(await client.line(), '250 x')
     else assert.equal(await client.ask('x'), '250 x')
   }
+})
+
+test('every worker, later ones too, has the garbage collector’s flags', async (t) => {
+  const stage = await GuardStage.start(t, { workers: 1 })
+  const flags = (): string[] => {
+    const [, ...rest] = readFileSync(`/proc/${stage.workerPids().at(-1)}/cmdline`, 'utf8').split('\0')
+    return rest.slice(0, COLLECTOR_FLAGS.length)
+  }
+  assert.deepEqual(flags(), COLLECTOR_FLAGS)
+  process.kill(stage.workerPids()[0]!, 'SIGKILL')
+  await stage.logged('worker died')
+  await new LineClient(stage.port).line()
+  assert.deepEqual(flags(), COLLECTOR_FLAGS)
 })
 
 test('of a worker that was killed nothing stays in the temporary folder', async (t) => {

@@ -1,9 +1,10 @@
 /** Whole garbage collections while buffers come and go, before and after: counted, not timed. */
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import { constants, type PerformanceEntry, PerformanceObserver } from 'node:perf_hooks'
 import { test } from 'node:test'
 import { setImmediate } from 'node:timers/promises'
-import { tuneCollector } from '../../src/workers/collector.ts'
+import { COLLECTOR_FLAGS, tuneCollector } from '../../src/workers/collector.ts'
 
 const MANY_OCTETS = 2 ** 31
 const READ_OCTETS = 64 * 1024
@@ -16,6 +17,21 @@ test('buffers that live for a moment start no whole collections', async () => {
   assert.ok(untuned > 10, `the flag is of use to this V8: ${untuned} collections without it`)
   assert.ok(tuned < untuned / 4, `${tuned} collections, ${untuned} without the flag`)
 })
+
+test('the young generation of a worker stays small, whatever lives', () => {
+  const flags = [...COLLECTOR_FLAGS]
+  assert.ok(youngKib([]) > 8192, 'the flag is of use to this V8')
+  assert.ok(youngKib(flags) <= 2048)
+})
+
+/** What the young generation has when three hundred thousand objects have come and stayed. */
+function youngKib(flags: string[]): number {
+  const script = `
+    const kept = Array.from({ length: 300_000 }, (_, i) => ({ i, of: [i] }))
+    const space = require('node:v8').getHeapSpaceStatistics().find((one) => one.space_name === 'new_space')
+    console.log(kept.length > 0 && space.space_size / 1024)`
+  return Number(execFileSync(process.execPath, [...flags, '-e', script]))
+}
 
 async function wholeCollections(): Promise<number> {
   let count = 0

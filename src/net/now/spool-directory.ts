@@ -7,7 +7,6 @@
 import { randomBytes } from 'node:crypto'
 import { type FileHandle, link, mkdir, open, readdir, rmdir, stat, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
-import { MAX_KEPT_OCTETS, RecentCopies } from './recent-copies.ts'
 import {
   creatorFolder,
   messageFile,
@@ -26,11 +25,12 @@ const UNFINISHED = '.part'
 /** An unfinished copy this old belongs to nobody any more: no session writes one mail for a day. */
 const ABANDONED_MS = 86_400_000
 const READ_OCTETS = 64 * 1024
+/** Up to here a copy is read at once, and answered in one piece. Octets. */
+const MAX_WHOLE_OCTETS = 64 * 1024
 
 export class DirectorySpool implements Spool {
   readonly #directory: string
   readonly #limits: SpoolLimits
-  readonly #recent = new RecentCopies()
 
   constructor(directory: string, limits: SpoolLimits) {
     this.#directory = directory
@@ -51,27 +51,22 @@ export class DirectorySpool implements Spool {
 
   async open({ creator, messageId }: SpoolPlace): Promise<SpoolCopy | null> {
     const path = join(this.#directory, creatorFolder(creator), messageFile(messageId))
-    const recent = this.#recent.get(path, performance.now())
-    if (recent !== null) return inMemory(recent)
     const file = await orNull(open(path, 'r'), 'ENOENT', 'ENOTDIR')
     if (file === null) return null
     try {
       const { size } = await file.stat()
-      if (size > MAX_KEPT_OCTETS) return { octets: size, body: chunksOf(file) }
+      if (size > MAX_WHOLE_OCTETS) return { octets: size, body: chunksOf(file) }
     } catch (error) {
       await file.close()
       throw error
     }
     const parts: Buffer[] = []
     for await (const part of chunksOf(file)) parts.push(part)
-    const whole = Buffer.concat(parts)
-    this.#recent.keep(path, whole, performance.now())
-    return inMemory(whole)
+    return inMemory(Buffer.concat(parts))
   }
 
   async expire(nowMs: number): Promise<number> {
     const copies = await this.#copies()
-    this.#recent.clear()
     const gone = outlived(
       copies.filter(({ finished }) => finished),
       this.#limits,
@@ -83,9 +78,7 @@ export class DirectorySpool implements Spool {
     return gone.length
   }
 
-  async close(): Promise<void> {
-    this.#recent.clear()
-  }
+  async close(): Promise<void> {}
 
   async #copies() {
     const found: { path: string; octets: number; writtenMs: number; finished: boolean }[] = []

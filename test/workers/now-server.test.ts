@@ -405,6 +405,16 @@ test('only pages of the listed origins may open a tunnel', async () => {
 /** What a tunnel may hold for one slow end (now.md's issue). */
 const MAX_HELD = 256 * 1024
 
+/** Until a while of events brings nothing. @param look is called each time, and says how far it is */
+async function stalled(look: () => number): Promise<void> {
+  for (let before = -1, still = 0; still < 200; ) {
+    await new Promise((later) => setImmediate(later))
+    const at = look()
+    still = before === at ? still + 1 : 0
+    before = at
+  }
+}
+
 test('a slow browser: the proxy is held back, and little is held', async () => {
   const proxies: Duplex[] = []
   const { port, now } = await tunnelled({ proxies })
@@ -428,13 +438,10 @@ test('a slow browser: the proxy is held back, and little is held', async () => {
   }
   proxy.on('drain', pour)
   pour()
-  // Stalled when a while of events brings nothing.
-  for (let before = -1, still = 0; still < 200; ) {
-    await new Promise((later) => setImmediate(later))
-    still = before === written ? still + 1 : 0
-    before = written
+  await stalled(() => {
     most = Math.max(most, now.heldOctets)
-  }
+    return written
+  })
   assert.ok(written < total, 'held back')
   assert.ok(most <= MAX_HELD, `${most} octets held`)
   // And all of it comes once it is read.
@@ -470,12 +477,10 @@ test('a slow proxy: the browser is held back, even within one frame, and little 
   }
   socket.on('drain', pour)
   pour()
-  for (let before = -1, still = 0; still < 200; ) {
-    await new Promise((later) => setImmediate(later))
-    still = before === written ? still + 1 : 0
-    before = written
+  await stalled(() => {
     most = Math.max(most, now.heldOctets)
-  }
+    return written
+  })
   assert.ok(written < total, 'held back')
   assert.ok(most <= MAX_HELD, `${most} octets held`)
   let read = 0

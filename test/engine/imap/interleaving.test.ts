@@ -81,16 +81,7 @@ describe('interleavings', () => {
           }
         })
         stage.client(sent.map(({ line }) => line).join(''))
-        const holds = [...given.holdKeys]
-        let out = ''
-        for (let idle = 0; idle < 3; ) {
-          if (holds.shift() === true) stage.held.add('open-key')
-          const lines = stage.takeUpstream().split('\r\n').slice(0, -1)
-          for (const line of lines) stage.server(server.answer(line))
-          stage.release()
-          idle = lines.length === 0 ? idle + 1 : 0
-          out += stage.takeClient()
-        }
+        const out = stage.converse((line) => server.answer(line), given.holdKeys)
         check(out, told, sent, plain, uids)
       }),
       { numRuns: 400 },

@@ -77,16 +77,7 @@ it('several mailboxes, pipelined: every answer is of the right message', () => {
         return { tag: `t${i}`, line: step.do }
       })
       stage.client(sent.map(({ tag, line }) => `${tag} ${line}\r\n`).join(''))
-      const holds = [...given.holdKeys]
-      let out = ''
-      for (let idle = 0; idle < 3; ) {
-        if (holds.shift() === true) stage.held.add('open-key')
-        const lines = stage.takeUpstream().split('\r\n').slice(0, -1)
-        for (const line of lines) stage.server(server.answer(line))
-        stage.release()
-        idle = lines.length === 0 ? idle + 1 : 0
-        out += stage.takeClient()
-      }
+      const out = stage.converse((line) => server.answer(line), given.holdKeys)
       assert.equal(stage.ended, null)
       check(out, sent, plain, told)
     }),

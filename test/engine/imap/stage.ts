@@ -166,6 +166,25 @@ export class Stage {
     return this
   }
 
+  /**
+   * What the provider is asked is answered, until nothing more is asked.
+   * @param holdKeys for each round: whether keys are held back in it
+   * @returns what the client got
+   */
+  converse(answer: (line: string) => string, holdKeys: readonly boolean[]): string {
+    const holds = [...holdKeys]
+    let out = ''
+    for (let idle = 0; idle < 3; ) {
+      if (holds.shift() === true) this.held.add('open-key')
+      const lines = this.takeUpstream().split('\r\n').slice(0, -1)
+      for (const line of lines) this.server(answer(line))
+      this.release()
+      idle = lines.length === 0 ? idle + 1 : 0
+      out += this.takeClient()
+    }
+    return out
+  }
+
   takeClient(): string {
     const text = this.#client
     this.#client = ''

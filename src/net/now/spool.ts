@@ -25,7 +25,7 @@ export interface SpoolCopy {
   readonly octets: number
   /** Read it to its end, or leave it early; not begun, it may hold something open. */
   readonly body: AsyncIterable<Buffer>
-  /** The same where it is in memory already, shared with other readers: not to be changed. Nothing is held open then. */
+  /** The same where it was read already: it is short, and nothing is held open. */
   readonly whole?: Buffer
 }
 

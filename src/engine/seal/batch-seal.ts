@@ -5,9 +5,10 @@
 import { GatewayError } from '../../base/errors.ts'
 import { base64EncodedOctets, maxBase64Decoded } from '../mime/transfer/codecs.ts'
 import type { BatchResult, BodyDecoding } from './batch.ts'
-import { type BodyWatch, watchBase64, watchQuotedPrintable } from './body-watch.ts'
+import { type BodyWatch, watchBlock } from './body-watch.ts'
 import { CHUNK_OCTETS, copyOf, FEEDBACK_OCTETS, sealedChunksOctets } from './chunk-cipher.ts'
 import { keyAndIv } from './ciphers.ts'
+import { printLatePatch } from './late-patch.ts'
 import type { MessageKey } from './message-key.ts'
 import { fastPath } from './native.ts'
 
@@ -84,8 +85,10 @@ class Sealing {
   #unwritten: number
   #watch: BodyWatch | null
   #lines = 0
-  readonly #out: Buffer
+  #out: Buffer
   #written = 0
+  /** Octets of `#out` beyond what was reckoned for the batch. */
+  #spare = 0
 
   constructor(state: SealState, input: Uint8Array, last: boolean) {
     this.#from = state
@@ -102,20 +105,56 @@ class Sealing {
   }
 
   run(input: Uint8Array, last: boolean): void {
+    // What a watched body's end needs does not depend on whether it was known to be the end.
+    const endsApart = last && this.#watch !== null
     let at = 0
     do {
       const block = input.subarray(at, at + BLOCK_OCTETS)
       at += BLOCK_OCTETS
-      const final = last && at >= input.length
-      // Counted and watched here, where the octets are in the cache anyway.
-      this.#lines += fastPath().codecs.countLineFeeds(block)
-      if (this.#watch?.kind === 'base64') this.#watch = watchBase64(this.#watch, block)
-      const plain = this.#decode(block, final)
-      if (this.#watch?.kind === 'quoted-printable') {
-        this.#watch = watchQuotedPrintable(this.#watch, block, plain, final)
-      }
-      this.#write(this.#seal(plain, final), final)
+      this.#block(block, last && !endsApart && at >= input.length)
     } while (at < input.length)
+    if (endsApart) this.#block(NONE, true)
+  }
+
+  #block(block: Uint8Array, final: boolean): void {
+    // Counted and watched here, where the octets are in the cache anyway.
+    this.#lines += fastPath().codecs.countLineFeeds(block)
+    const held = this.#carry[1]!
+    const plain = this.#decode(block, final)
+    if (this.#watch !== null) this.#watchBlock(this.#watch, block, plain, held, final)
+    this.#write(this.#seal(plain, final), final)
+    const { watch } = this.#from
+    if (final && watch !== null && this.#watch!.patches > 0) this.#latePatch(this.#watch!.patches, NONE)
+  }
+
+  /** @param held sextets before this block */
+  #watchBlock(from: BodyWatch, text: Uint8Array, plain: Uint8Array, held: number, final: boolean): void {
+    const whole = plain.length % 3 === 0
+    const characters = whole ? (plain.length / 3) * 4 + this.#carry[1]! - held : -1
+    const { watch, patch } = watchBlock(from, { text, plain, undecoded: this.#undecoded.length, characters, final })
+    this.#watch = watch
+    if (patch !== null) this.#latePatch(from.patches, patch)
+  }
+
+  /** In lines of its own, between two groups of base64: some decoders keep what they have not got the whole group of. */
+  #latePatch(number: number, patch: Uint8Array): void {
+    const lines = printLatePatch(this.#from.key, this.#watch!.nonce, number, patch)
+    const octets = CRLF.length + lines.length
+    if (this.#spare < octets) {
+      // What was reckoned for the batch stays free.
+      const grown = Buffer.allocUnsafe(this.#out.length + Math.max(octets, this.#out.length >> 1))
+      this.#out.copy(grown, 0, 0, this.#written)
+      this.#spare += grown.length - this.#out.length
+      this.#out = grown
+    }
+    this.#spare -= octets
+    if (this.#column[0]! > 0) {
+      this.#out.set(CRLF, this.#written)
+      this.#written += CRLF.length
+    }
+    this.#out.set(lines, this.#written)
+    this.#written += lines.length
+    this.#column[0] = 0
   }
 
   result(): Omit<BatchResult, 'spent'> {

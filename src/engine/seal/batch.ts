@@ -8,21 +8,14 @@
  * of a result starts the next; batches of different leaves are independent. How a body is cut into batches does not
  * show in the output.
  */
-import type { Base64Layout } from '../mime/transfer/base64-layout.ts'
 import { type OpenState, openBatch, startOpenState } from './batch-open.ts'
 import { type SealState, sealBatch, startSealState } from './batch-seal.ts'
+import type { BodyEncoding } from './body-encoding.ts'
 import type { BodyWatch } from './body-watch.ts'
 import type { MessageKey } from './message-key.ts'
 
 /** The transfer encoding that sealing undoes; all but base64 and quoted-printable are `none` (message-format.md §4). */
 export type BodyDecoding = 'none' | 'base64' | 'quoted-printable'
-
-/** The transfer encoding that opening makes again. */
-export type BodyEncoding =
-  | { readonly kind: 'none' }
-  | { readonly kind: 'base64'; readonly layout: Base64Layout }
-  /** The canonical one (`mime/transfer/codecs.ts`). */
-  | { readonly kind: 'quoted-printable' }
 
 /** Everything a leaf's next batch needs; structured-cloneable, a few KiB. Holds key octets: never logged. */
 export type BodyState = SealState | OpenState

@@ -13,6 +13,7 @@ import { decodeQuotedPrintableText, encodeQuotedPrintableText } from '../mime/tr
 import type { Exactness } from './exactness.ts'
 import { fastPath } from './native.ts'
 import { applyPatch, PatchBuilder } from './patch.ts'
+import { type Coding, compareTexts, quotedPrintableUnitEnd } from './text-diff.ts'
 
 const EQUALS = 0x3d
 
@@ -38,7 +39,7 @@ export function examineBase64(text: Buffer): BodyExactness {
   if (layout !== null) return isCanonical(layout) ? {} : { layout }
   const near = guessBase64Layout(text) ?? CANONICAL_BASE64
   const canonical = encodeBase64Layout(codecs, octets, near)
-  const patch = patchBetween(canonical, text, base64UnitEnd)
+  const patch = patchBetween(canonical, text, 'base64')
   return isCanonical(near) ? { patch } : { layout: near, patch }
 }
 
@@ -46,7 +47,7 @@ export function examineQuotedPrintable(text: Buffer): BodyExactness {
   const { codecs } = fastPath()
   const octets = decodeQuotedPrintableText(codecs, text)
   const canonical = encodeQuotedPrintableText(codecs, octets)
-  return canonical.equals(text) ? {} : { patch: patchBetween(canonical, text, quotedPrintableUnitEnd) }
+  return canonical.equals(text) ? {} : { patch: patchBetween(canonical, text, 'quoted-printable') }
 }
 
 function isCanonical(layout: Base64Layout): boolean {
@@ -54,74 +55,12 @@ function isCanonical(layout: Base64Layout): boolean {
   return keys.every((key) => layout[key] === CANONICAL_BASE64[key])
 }
 
-/**
- * Where the unit at `at` ends: what encodes one octet or sextet, or, negative, what encodes nothing (a soft line
- * break, white space).
- */
-type UnitEnd = (text: Buffer, at: number) => number
-
-/**
- * Two encodings of the same octets side by side, unit by unit. Should they run apart (two decoders of the same broken
- * text would have to differ), the patch gets long, never wrong.
- */
-function patchBetween(from: Buffer, to: Buffer, unitEnd: UnitEnd): Buffer {
+function patchBetween(from: Buffer, to: Buffer, coding: Coding): Buffer {
   const patch = new PatchBuilder()
-  let f = 0
-  let t = 0
-  const replace = (fromEnd: number, toEnd: number) => {
-    if (fromEnd - f === toEnd - t && from.compare(to, t, toEnd, f, fromEnd) === 0) patch.keep(fromEnd - f)
-    else {
-      patch.skip(fromEnd - f)
-      patch.insert(to.subarray(t, toEnd))
-    }
-    f = fromEnd
-    t = toEnd
-  }
-  while (f < from.length && t < to.length) {
-    const fromSoft = softEnd(from, f, unitEnd)
-    const toSoft = softEnd(to, t, unitEnd)
-    replace(fromSoft, toSoft)
-    if (f < from.length && t < to.length) replace(unitEnd(from, f), unitEnd(to, t))
-  }
-  replace(from.length, to.length)
+  const end = compareTexts(patch, from, to, coding, { from: 0, to: 0 })
+  patch.skip(from.length - end.from)
+  patch.insert(to.subarray(end.to))
   const built = patch.build()
   if (!applyPatch(built, from).equals(to)) throw new Error('a patch that does not give the original')
   return built
-}
-
-function softEnd(text: Buffer, from: number, unitEnd: UnitEnd): number {
-  let at = from
-  while (at < text.length) {
-    const end = unitEnd(text, at)
-    if (end > 0) break
-    at = -end
-  }
-  return at
-}
-
-function base64UnitEnd(text: Buffer, at: number): number {
-  const octet = text[at]!
-  const letter =
-    (octet >= 0x61 && octet <= 0x7a) ||
-    (octet >= 0x41 && octet <= 0x5a) ||
-    (octet >= 0x30 && octet <= 0x39) ||
-    octet === 0x2b ||
-    octet === 0x2f
-  return letter ? at + 1 : -(at + 1)
-}
-
-function quotedPrintableUnitEnd(text: Buffer, at: number): number {
-  if (text[at] !== EQUALS) return at + 1
-  if (isHex(text[at + 1]) && isHex(text[at + 2])) return at + 3
-  let end = at + 1
-  while (text[end] === 0x20 || text[end] === 0x09) end++
-  if (end === text.length) return -end
-  if (text[end] === 0x0a) return -(end + 1)
-  if (text[end] === 0x0d && text[end + 1] === 0x0a) return -(end + 2)
-  return at + 1
-}
-
-function isHex(octet: number | undefined): boolean {
-  if (octet === undefined) return false
-  return (octet >= 0x30 && octet <= 0x39) || (octet >= 0x41 && octet <= 0x46) || (octet >= 0x61 && octet <= 0x66)
 }

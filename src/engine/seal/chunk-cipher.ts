@@ -3,6 +3,7 @@
  * Two implementations, `chunk-js.ts` with one node:crypto object a chunk, and the native addon's loop over the same
  * OpenSSL, nine times as fast; which one is in force, `native.ts` says.
  */
+import { base64EncodedOctets } from '../mime/transfer/codecs.ts'
 
 /** Octets of plaintext in each chunk but the last. */
 export const CHUNK_OCTETS = 1024
@@ -38,6 +39,13 @@ export function sealedChunksOctets(plainOctets: number, last: boolean): number {
 export function sealedStreamOctets(plainOctets: number): number {
   return FEEDBACK_OCTETS + sealedChunksOctets(plainOctets, true)
 }
+
+/** Octets of a sealed body's text (message-format.md §4), the last line end with it; nothing but ciphertext in it. */
+export function sealedBodyOctets(plainOctets: number): number {
+  return base64EncodedOctets(sealedStreamOctets(plainOctets), SEALED_WIDTH, 2, true) + 2
+}
+
+const SEALED_WIDTH = 76
 
 /** The plaintext's octets, of a whole stream's; null when no stream has that length. */
 export function openedStreamOctets(sealedOctets: number): number | null {

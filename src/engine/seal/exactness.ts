@@ -18,6 +18,9 @@
  * | `d` | leaf | the delimiter that ends the part had no line end before it |
  * | `l` | leaf | base64 layout: `width` `p`/`u` (padded or not) `.separator.before.ending`, white space as letters r n s t; ending `*` = as many separators as the sealed body has line ends at its end beyond one |
  * | `p` | leaf | the patch from the canonical encoding (or layout `l`) to the original text (`patch.ts`) |
+ * | `w` | leaf | it was too long to be examined whole: where it is not as `l` promises, patches stand in the white space of the sealed body; their nonce (`late-patch.ts`) |
+ * | `n` | leaf | of a message too long for `c`: `ordinal.fb0`: the how many-th leaf of the message this is (1 = the first), and the first octets of its body's stream, in hex |
+ * | `c` | root | for each sealed leaf in MIME order, the first octets of its body's stream, one after the other |
  * | `s` | root | sizes, see {@link SealedSizes}: `octets.lines.sealed` each, `,` between; the first is the message's body, then each leaf and nested message (`m` in front) in MIME order; an unknown number is left out |
  * | `g` | root | what follows the opened body's octets (`s`) is padding |
  *
@@ -30,6 +33,14 @@ import { EXACT_HEADER } from './format.ts'
 export interface PlacedHeader {
   readonly back: number
   readonly bytes: Buffer
+}
+
+/** Which of the message's leaves a leaf is, and which body is its own. */
+export interface LeafPlace {
+  /** From 1 on. */
+  readonly ordinal: number
+  /** The first {@link BOUND_OCTETS} octets of its stream. */
+  readonly bound: Buffer
 }
 
 /** Octets and lines (LF octets) of the opened form, octets of the sealed one as the server counts them; null = unknown. */
@@ -62,6 +73,11 @@ export interface Exactness {
   /** The layout's ending is not in it: it is counted at the end of the sealed body. */
   readonly endingCounted: boolean
   readonly patch: Buffer | null
+  /** There may be patches in the body's white space. */
+  readonly lateNonce: Buffer | null
+  readonly place: LeafPlace | null
+  /** {@link BOUND_OCTETS} each. */
+  readonly leaves: Buffer | null
   readonly sizes: SealedSizes | null
   readonly padded: boolean
 }
@@ -76,6 +92,9 @@ export const NOTHING_SPECIAL: Exactness = {
   layout: null,
   endingCounted: false,
   patch: null,
+  lateNonce: null,
+  place: null,
+  leaves: null,
   sizes: null,
   padded: false,
 }
@@ -85,8 +104,8 @@ export function isNothingSpecial(exact: Exactness): boolean {
 }
 
 const VERSION = '1'
-/** Octets of the carrying stream that the header names. */
-const BOUND_OCTETS = 4
+/** Octets of a stream that name it: of the carrying one, and of leaves'. */
+export const BOUND_OCTETS = 4
 /** Parts whose sizes are written; a message with more has to be read for them. */
 export const MAX_LISTED_PARTS = 1000
 const LINE_OCTETS = 72
@@ -110,6 +129,9 @@ function printFields(exact: Exactness): string[] {
   if (exact.bareDelimiter) fields.push('d')
   if (exact.layout !== null) fields.push(`l=${printLayout(exact.layout, exact.endingCounted)}`)
   if (exact.patch !== null) fields.push(`p=${exact.patch.toString('base64')}`)
+  if (exact.lateNonce !== null) fields.push(`w=${exact.lateNonce.toString('base64')}`)
+  if (exact.place !== null) fields.push(`n=${exact.place.ordinal}.${exact.place.bound.toString('hex')}`)
+  if (exact.leaves !== null) fields.push(`c=${exact.leaves.toString('base64')}`)
   if (exact.sizes !== null) fields.push(`s=${printSizes(exact.sizes)}`)
   if (exact.padded) fields.push('g')
   return fields
@@ -160,6 +182,15 @@ export function parseExactness(header: Buffer, sealed: Uint8Array): Exactness | 
       case 'p':
         exact.patch = Buffer.from(value, 'base64')
         break
+      case 'w':
+        exact.lateNonce = Buffer.from(value, 'base64')
+        break
+      case 'n':
+        exact.place = parsePlace(value)
+        break
+      case 'c':
+        exact.leaves = Buffer.from(value, 'base64')
+        break
       case 's':
         exact.sizes = parseSizes(value)
         break
@@ -174,6 +205,11 @@ export function parseExactness(header: Buffer, sealed: Uint8Array): Exactness | 
 function parsePlaced(value: string): PlacedHeader {
   const colon = value.indexOf(':')
   return { back: Number(value.slice(0, colon)) || 0, bytes: Buffer.from(value.slice(colon + 1), 'base64') }
+}
+
+function parsePlace(value: string): LeafPlace | null {
+  const parsed = /^(\d{1,9})\.([0-9a-f]{8})$/.exec(value)
+  return parsed === null ? null : { ordinal: Number(parsed[1]), bound: Buffer.from(parsed[2]!, 'hex') }
 }
 
 const BLANK_LETTERS: Readonly<Record<string, string>> = { r: '\r', n: '\n', s: ' ', t: '\t' }

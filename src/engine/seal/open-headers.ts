@@ -4,7 +4,7 @@
 import { type ContentType, lenientContentType, plainContentType, transferEncoding } from '../mime/content-type.ts'
 import { type Eol, fieldName, type HeaderBlock, type HeaderField, unfoldedValue } from '../mime/header-block.ts'
 import { CANONICAL_BASE64 } from '../mime/transfer/base64-layout.ts'
-import type { BodyEncoding } from './batch.ts'
+import type { BodyEncoding } from './body-encoding.ts'
 import { openSealedHeader, sealedHeaderOctets } from './encrypted-header.ts'
 import { type Exactness, NOTHING_SPECIAL, parseExactness } from './exactness.ts'
 import { ID_SUFFIX, SEALED_TYPES } from './format.ts'

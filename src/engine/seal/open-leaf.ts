@@ -2,10 +2,14 @@
  * One sealed leaf being opened: ciphertext in, the original text out, in its transfer encoding and layout
  * (message-format.md §5, §6).
  */
+import { GatewayError } from '../../base/errors.ts'
 import { countLines } from '../mime/lines.ts'
-import { type BatchJob, type BatchResult, type BodyEncoding, startOpen } from './batch.ts'
+import { type BatchJob, type BatchResult, startOpen } from './batch.ts'
+import type { BodyEncoding } from './body-encoding.ts'
 import { BodyStream } from './body-stream.ts'
-import type { Exactness } from './exactness.ts'
+import { keyAndIv } from './ciphers.ts'
+import { BOUND_OCTETS, type Exactness } from './exactness.ts'
+import { LatePatches } from './late-patch.ts'
 import type { MessageKey } from './message-key.ts'
 import type { OrderedOutput } from './ordered-output.ts'
 import { PatchReader } from './patch.ts'
@@ -18,8 +22,15 @@ export interface OpenLeafParts {
   readonly ledger: SizesLedger
   readonly output: OrderedOutput
   readonly askBatch: (job: BatchJob, answered: (result: BatchResult) => void) => void
+  /** The first octets of its stream, before anything of it is opened. */
+  readonly bound?: (bound: Buffer) => void
   readonly done: () => void
 }
+
+/** Octets looked at in one go: white space may stand in front of the body. */
+const BEGINNING_OCTETS = 64
+/** Characters that hold {@link BOUND_OCTETS}. */
+const BOUND_CHARACTERS = 6
 
 /** Line ends at the end of a sealed body that are counted (`long-base64.ts` writes no more). */
 const TAIL_OCTETS = 2 * 80
@@ -29,14 +40,19 @@ export class OpenLeaf {
   readonly #parts: OpenLeafParts
   readonly #stream: BodyStream
   readonly #patch: PatchReader | null
+  readonly #late: LatePatches | null
   readonly #count: boolean
   #tail = Buffer.alloc(0)
+  /** The first characters of the body; null once they were enough. */
+  #beginning: string | null = ''
 
   constructor(parts: OpenLeafParts) {
     this.#parts = parts
     const { ledger, output, exact, encoding, key, askBatch, done } = parts
     this.entry = ledger.add('leaf')
     this.#patch = exact.patch === null ? null : new PatchReader(exact.patch)
+    const { lateNonce } = exact
+    this.#late = lateNonce === null || key.algo !== 'AES256GCM1K' ? null : new LatePatches(keyAndIv(key), lateNonce)
     this.#count = exact.endingCounted && encoding.kind === 'base64'
     const open = ledger.open
     const slot = output.reserve()
@@ -47,21 +63,31 @@ export class OpenLeaf {
       }
       slot.write(bytes)
     }
+    const writeAll = (pieces: readonly Buffer[]) => {
+      for (const piece of pieces) write(piece, countLines(piece))
+    }
     this.#stream = new BodyStream({ askBatch }, 'open-body', startOpen(key, encoding), {
       write: (bytes, lines) => {
-        if (this.#patch === null) write(bytes, lines)
-        else for (const piece of this.#patch.push(bytes)) write(piece, countLines(piece))
+        if (this.#patch !== null) writeAll(this.#patch.push(bytes))
+        else if (this.#late?.isNeeded === true) writeAll(this.#late.apply(bytes))
+        else {
+          this.#late?.pass(bytes.length)
+          write(bytes, lines)
+        }
       },
       end: () => {
-        if (this.#count) {
-          const ending = this.#ending()
-          write(ending, countLines(ending))
-        }
-        if (this.#patch !== null) for (const piece of this.#patch.end()) write(piece, countLines(piece))
+        if (this.#late !== null) writeAll(this.#late.end())
+        if (this.#count) writeAll([this.#ending()])
+        if (this.#patch !== null) writeAll(this.#patch.end())
         slot.close()
         done()
       },
     })
+  }
+
+  /** At its end: it comes in the layout that was promised, since what would have changed it was not all there. */
+  get layoutLost(): boolean {
+    return this.#late?.isDamaged === true
   }
 
   get heldOctets(): number {
@@ -75,7 +101,25 @@ export class OpenLeaf {
       const kept = Buffer.concat([this.#tail, bytes.subarray(Math.max(0, bytes.length - TAIL_OCTETS))])
       this.#tail = kept.subarray(Math.max(0, kept.length - TAIL_OCTETS))
     }
-    this.#stream.push(bytes)
+    if (this.#beginning !== null) this.#readBeginning(bytes)
+    if (this.#late === null) this.#stream.push(bytes)
+    else for (const piece of this.#late.take(bytes)) this.#stream.push(piece)
+  }
+
+  /** @throws GatewayError SEAL_BROKEN where the body is not the header's */
+  #readBeginning(bytes: Buffer): void {
+    for (let at = 0; at < bytes.length && this.#beginning !== null; at += BEGINNING_OCTETS) {
+      const text = bytes.toString('latin1', at, at + BEGINNING_OCTETS).replace(/[^A-Za-z0-9+/]/g, '')
+      this.#beginning = (this.#beginning + text).slice(0, BOUND_CHARACTERS)
+      if (this.#beginning.length < BOUND_CHARACTERS) continue
+      const bound = Buffer.from(this.#beginning, 'base64').subarray(0, BOUND_OCTETS)
+      this.#beginning = null
+      const { place } = this.#parts.exact
+      if (place !== null && !place.bound.equals(bound)) {
+        throw new GatewayError('SEAL_BROKEN', { what: 'the body of another part' })
+      }
+      this.#parts.bound?.(bound)
+    }
   }
 
   hasten(): void {

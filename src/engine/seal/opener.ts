@@ -13,7 +13,7 @@ import { MAX_NESTING, MAX_SEALED_HEADER_OCTETS } from '../mime/limits.ts'
 import { countLines } from '../mime/lines.ts'
 import { type MimeEvent, MimeReader } from '../mime/reader.ts'
 import type { Transform, TransformAction } from '../transform.ts'
-import type { BodyEncoding } from './batch.ts'
+import type { BodyEncoding } from './body-encoding.ts'
 import { keyAndIv } from './ciphers.ts'
 import { type Exactness, MAX_LISTED_PARTS, type SealedSizes } from './exactness.ts'
 import { childEncapsulation, type Encapsulation, sealedMessageId, takesBanners } from './format.ts'
@@ -51,6 +51,8 @@ export interface OpenFacts {
   readonly sizes: SealedSizes
   /** When it is done: sealed parts that were taken out of the message on its way, as far as its sender says what is in it. */
   readonly missingParts: number
+  /** When it is done: long leaves whose layout did not come back, since what describes it was taken away on the way. */
+  readonly layoutLost: number
 }
 
 interface Frame {
@@ -93,6 +95,12 @@ export class Opener implements Transform {
   /** Opened octets of the sealed leaves, in order, as far as the sender lists them. */
   readonly #sealedLeaves: LedgerEntry[] = []
   #missingParts = 0
+  #layoutLost = 0
+  /** The leaves that the root lists; empty: those that say themselves which they are. Null: an older message. */
+  #listed: readonly string[] | null = null
+  /** Of the sealed leaf that came last. */
+  #ordinal = 0
+  #sealedCount = 0
   /** What the current leaf's octets are to become. */
   #leaf: {
     readonly open: OpenLeaf | null
@@ -122,6 +130,7 @@ export class Opener implements Transform {
       padded: this.#padded,
       sizes: this.#ledger.sizes(),
       missingParts: this.#missingParts,
+      layoutLost: this.#layoutLost,
     }
   }
 
@@ -179,6 +188,10 @@ export class Opener implements Transform {
    * @throws GatewayError SEAL_BROKEN where one stands twice, or in another's place
    */
   #checkOrder(): void {
+    if (this.#listed !== null) {
+      this.#missingParts = Math.max(this.#listed.length, this.#ordinal) - this.#sealedCount
+      return
+    }
     const listed = this.#declared?.parts ?? null
     if (listed === null || this.#options.outline !== undefined) return
     // One without sealed octets is no part, but a place where none is.
@@ -190,6 +203,18 @@ export class Opener implements Transform {
       at++
     }
     this.#missingParts = expected.length - this.#sealedLeaves.length
+  }
+
+  /**
+   * @param bound the first octets of a sealed leaf's stream
+   * @throws GatewayError SEAL_BROKEN where it is none of the message's, or not behind the one before it
+   */
+  #place(exact: Exactness, bound: Buffer): void {
+    if (this.#listed === null) return
+    const ordinal = exact.place?.ordinal ?? this.#listed.indexOf(bound.toString('hex'), this.#ordinal) + 1
+    if (ordinal <= this.#ordinal) throw new GatewayError('SEAL_BROKEN', { what: 'parts repeated or exchanged' })
+    this.#ordinal = ordinal
+    this.#sealedCount++
   }
 
   #give(bytes: Buffer): void {
@@ -231,6 +256,7 @@ export class Opener implements Transform {
     this.#rootBlock = null
     this.#isExact = opened.isExact
     this.#declared = opened.exact.sizes
+    this.#listed = boundsOf(opened.exact.leaves)
     const body = this.#declared?.body.octets ?? null
     this.#padded = opened.exact.padded
     if (this.#padded && body !== null) this.#octetsLeft = opened.bytes.length + body
@@ -334,7 +360,11 @@ export class Opener implements Transform {
         ledger: this.#ledger,
         output: this.#output,
         askBatch: (job, answered) => this.#asking.ask('batch', job, answered),
-        done: () => this.#bodies.delete(open),
+        bound: (bound) => this.#place(exact, bound),
+        done: () => {
+          this.#bodies.delete(open)
+          if (open.layoutLost) this.#layoutLost++
+        },
       })
       this.#bodies.add(open)
       if (this.#sealedLeaves.length <= MAX_LISTED_PARTS) this.#sealedLeaves.push(open.entry)
@@ -437,6 +467,10 @@ export class Opener implements Transform {
     // The container ends with a line end of its own: without another one, the part it replaces had none.
     if (!frame.hasEpilogue) this.#bareDelimiter = true
   }
+}
+
+function boundsOf(leaves: Buffer | null): readonly string[] | null {
+  return leaves === null ? null : (leaves.toString('hex').match(/.{8}/g) ?? [])
 }
 
 /** Sealing adds at most one level to {@link MAX_NESTING}; other gateways may not stop there. */

@@ -35,6 +35,16 @@ export class PatchBuilder {
     this.#inserted.push(octets)
   }
 
+  /** Octets kept behind the last change. */
+  get trailing(): number {
+    return this.#skip > 0 || this.#insert > 0 ? 0 : this.#keep
+  }
+
+  /** It changes something. */
+  get changes(): boolean {
+    return this.#steps.length > 0 || this.#skip > 0 || this.#insert > 0
+  }
+
   /** What is left over at the end is kept. */
   build(): Buffer {
     if (this.#skip > 0 || this.#insert > 0) this.#flush()
@@ -85,15 +95,32 @@ export class PatchReader {
     this.#nextStep()
   }
 
+  /** Nothing is changed any more. */
+  get isOver(): boolean {
+    return this.#over
+  }
+
+  /**
+   * So many octets of the original have passed already.
+   * @throws GatewayError SEAL_BROKEN where the first change was to be among them
+   */
+  passed(octets: number): void {
+    if (octets > this.#keep) throw new GatewayError('SEAL_BROKEN', { what: 'patch behind its place' })
+    this.#keep -= octets
+  }
+
   /** @param bytes the next octets of the original. @returns what becomes of them, views where possible */
   push(bytes: Buffer): Buffer[] {
     const out: Buffer[] = []
+    const used = this.pushInto(out, bytes)
+    if (used < bytes.length) out.push(bytes.subarray(used))
+    return out
+  }
+
+  /** @returns how many of the octets came before the last change */
+  pushInto(out: Buffer[], bytes: Buffer): number {
     let at = 0
-    while (at < bytes.length) {
-      if (this.#over) {
-        out.push(bytes.subarray(at))
-        break
-      }
+    while (at < bytes.length && !this.#over) {
       const kept = Math.min(this.#keep, bytes.length - at)
       if (kept > 0) {
         out.push(bytes.subarray(at, at + kept))
@@ -108,7 +135,7 @@ export class PatchReader {
       this.#takeInserted(out)
       this.#nextStep()
     }
-    return out
+    return at
   }
 
   /** @throws GatewayError SEAL_BROKEN when the original was shorter than the patch says */

@@ -326,7 +326,10 @@ function withEol(field: HeaderField, eol: Eol): Buffer {
 
 /** Of the body, what the exactness header says. */
 export type AboutBody = Partial<
-  Pick<Exactness, 'layout' | 'endingCounted' | 'patch' | 'bareDelimiter' | 'sizes' | 'padded'>
+  Pick<
+    Exactness,
+    'layout' | 'endingCounted' | 'patch' | 'lateNonce' | 'place' | 'leaves' | 'bareDelimiter' | 'sizes' | 'padded'
+  >
 >
 
 /** The part's own block, to its blank line. */

@@ -3,11 +3,13 @@
  * limit is examined whole, of a longer one the first block (message-format.md §6).
  */
 import type { TransferEncoding } from '../mime/content-type.ts'
+import { CANONICAL_BASE64, guessBase64Layout } from '../mime/transfer/base64-layout.ts'
 import { type BatchJob, type BatchResult, type BodyDecoding, startSeal } from './batch.ts'
 import { examineBase64, examineQuotedPrintable, looksEncoded } from './body-examine.ts'
 import { BodyStream } from './body-stream.ts'
-import { type BodyWatch, startQuotedPrintableWatch } from './body-watch.ts'
-import { LongBase64 } from './long-base64.ts'
+import { type BodyWatch, startWatch } from './body-watch.ts'
+import { BOUND_OCTETS, type LeafPlace } from './exactness.ts'
+import { LATE_NONCE_OCTETS } from './late-patch.ts'
 import type { MessageKey } from './message-key.ts'
 import type { OrderedOutput } from './ordered-output.ts'
 import type { AboutBody } from './seal-headers.ts'
@@ -23,6 +25,8 @@ export interface SealLeafParts {
   readonly ledger: SizesLedger
   readonly output: OrderedOutput
   readonly askBatch: (job: BatchJob, answered: (result: BatchResult) => void) => void
+  /** @param bound the first octets of its stream @returns its place, where its header is to tell it */
+  readonly placed: (bound: Buffer) => LeafPlace | null
   /** Writes the leaf's header, once, before anything of its body. */
   readonly begin: (about: AboutBody, hideEncoding: boolean) => void
   /** Its last octet is in the output. */
@@ -30,8 +34,6 @@ export interface SealLeafParts {
 }
 
 const FEEDBACK_OCTETS = 16
-/** Of the sealed text: the padding and line end of its last line. */
-const TAIL_OCTETS = 4
 const CRLF = Buffer.from('\r\n', 'latin1')
 
 /** Only these two are undone; anything else is taken as it is. */
@@ -46,12 +48,9 @@ export class SealLeaf {
   #held: Buffer[] = []
   #heldOctets = 0
   #stream: BodyStream | null = null
-  #long: LongBase64 | null = null
   readonly #claimed: BodyDecoding
   /** The claimed encoding is not the text's. */
   #isRaw = false
-  /** Not all of its layout is kept. */
-  #deviates = false
 
   constructor(parts: SealLeafParts) {
     this.#parts = parts
@@ -62,10 +61,6 @@ export class SealLeaf {
 
   get heldOctets(): number {
     return this.#heldOctets + (this.#stream?.waitingOctets ?? 0)
-  }
-
-  get deviates(): boolean {
-    return this.#deviates
   }
 
   push(bytes: Buffer): void {
@@ -116,15 +111,15 @@ export class SealLeaf {
       this.#begin({}).push(text)
       return
     }
+    const lateNonce = this.#parts.random(LATE_NONCE_OCTETS)
     if (this.#decoding === 'quoted-printable') {
-      this.#begin({}, startQuotedPrintableWatch).push(text)
+      this.#begin({ lateNonce }, startWatch({ kind: 'quoted-printable' }, lateNonce)).push(text)
       return
     }
-    this.#long = LongBase64.begin(text.subarray(0, this.#parts.maxExamineOctets))
-    if (this.#long === null) {
-      this.#deviates = true
-      this.#begin({}).push(text)
-    } else this.#begin({ layout: this.#long.layout, endingCounted: true }, this.#long.watch()).push(text)
+    const guess = guessBase64Layout(text.subarray(0, this.#parts.maxExamineOctets)) ?? CANONICAL_BASE64
+    const layout = { ...guess, padded: true, ending: '' }
+    const watch = startWatch({ kind: 'base64', layout }, lateNonce)
+    this.#begin({ layout, endingCounted: true, lateNonce }, watch).push(text)
   }
 
   #takeHeld(): Buffer {
@@ -135,37 +130,30 @@ export class SealLeaf {
   }
 
   #begin(about: AboutBody, watch: BodyWatch | null = null): BodyStream {
-    const { begin, key, random, output, askBatch, ledger, done } = this.#parts
-    begin(about, this.#isRaw)
+    const { begin, key, random, output, askBatch, ledger, done, placed } = this.#parts
+    const fb0 = random(FEEDBACK_OCTETS)
+    const place = placed(fb0.subarray(0, BOUND_OCTETS))
+    begin(place === null ? about : { ...about, place }, this.#isRaw)
     const open = ledger.open
     const slot = output.reserve()
-    let tail = Buffer.alloc(0)
     const write = (bytes: Buffer) => {
       slot.write(bytes)
-      if (this.#long !== null) tail = Buffer.concat([tail, bytes.subarray(-TAIL_OCTETS)]).subarray(-TAIL_OCTETS)
       this.entry.sealedOctets += bytes.length
       for (const each of open) each.sealedOctets += bytes.length
     }
-    const state = startSeal(key, this.#decoding, random(FEEDBACK_OCTETS), watch)
-    this.#stream = new BodyStream({ askBatch }, 'seal-body', state, {
+    this.#stream = new BodyStream({ askBatch }, 'seal-body', startSeal(key, this.#decoding, fb0, watch), {
       write: (bytes, lines) => {
         for (const each of [this.entry, ...open]) each.lines += lines
         write(bytes)
       },
       end: (ended) => {
-        this.#watched(ended.kind === 'seal' ? ended.watch : null, tail, write)
+        // Line ends that only a long body's end tells of stand there, where every decoder skips them.
+        const lineEnds = ended.kind === 'seal' ? (ended.watch?.lineEnds ?? 0) : 0
+        for (let i = 0; i < lineEnds; i++) write(CRLF)
         slot.close()
         done()
       },
     })
     return this.#stream
-  }
-  /** What only a long body's end tells. @param tail of what was sealed */
-  #watched(watched: BodyWatch | null, tail: Buffer, write: (bytes: Buffer) => void): void {
-    if (watched?.kind === 'quoted-printable' && watched.deviates) this.#deviates = true
-    if (watched?.kind !== 'base64' || this.#long === null) return
-    const lineEnds = this.#long.end(watched, this.entry.sealedOctets, tail)
-    for (let i = 0; i < lineEnds.count; i++) write(CRLF)
-    if (lineEnds.deviates) this.#deviates = true
   }
 }

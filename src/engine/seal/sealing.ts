@@ -8,8 +8,9 @@ import { countLines } from '../mime/lines.ts'
 import type { MimeEvent, MimeReader } from '../mime/reader.ts'
 import type { MailSettings } from '../settings.ts'
 import { bannerParts } from './banner.ts'
+import { sealedBodyOctets } from './chunk-cipher.ts'
 import { keyAndIv } from './ciphers.ts'
-import type { SealedSizes } from './exactness.ts'
+import { BOUND_OCTETS, type LeafPlace, MAX_LISTED_PARTS, type SealedSizes } from './exactness.ts'
 import {
   childEncapsulation,
   type Encapsulation,
@@ -18,7 +19,6 @@ import {
   takesBanners,
 } from './format.ts'
 import { type Judged, judge } from './judge.ts'
-import { sealedBodyOctets } from './long-base64.ts'
 import type { SealKeyAnswer } from './message-key.ts'
 import { OrderedOutput, type OutputSlot } from './ordered-output.ts'
 import {
@@ -89,6 +89,9 @@ export class Sealing {
   #rootWaits: { readonly slot: OutputSlot; readonly draft: HeaderDraft; readonly about: AboutBody } | null = null
   #finished = false
   #deviations = 0
+  /** The first octets of each leaf's stream, as far as the root's header is to list them. */
+  readonly #bounds: Buffer[] = []
+  #leafCount = 0
   /** Leaves whose output is not complete. */
   readonly #bodies = new Set<SealLeaf>()
   #leafInjected: string | null = null
@@ -227,14 +230,20 @@ export class Sealing {
       ledger: this.#ledger,
       output: this.#output,
       askBatch: this.#parts.askBatch,
+      placed: (bound) => this.#placed(bound),
       begin,
-      done: () => {
-        this.#bodies.delete(leaf)
-        if (leaf.deviates) this.#deviations++
-      },
+      done: () => this.#bodies.delete(leaf),
     })
     this.#bodies.add(leaf)
     return leaf
+  }
+
+  /** The root's header of a gathered message lists its leaves; of others, each leaf says which it is. */
+  #placed(bound: Buffer): LeafPlace | null {
+    this.#leafCount++
+    if (!this.#parts.isGathered || this.#bounds.length === MAX_LISTED_PARTS) return { ordinal: this.#leafCount, bound }
+    this.#bounds.push(bound)
+    return null
   }
 
   /** Writes a part's headers; the root's of a gathered message waits for the sizes. */
@@ -244,7 +253,8 @@ export class Sealing {
     else if (!this.#parts.isGathered) {
       const padded = this.#parts.options.padded === true
       const sizes = this.#declarable(this.#sizesBeforehand(draft, start), padded)
-      this.#output.write(finishHeaders(draft, { ...about, sizes, padded }, this.#key))
+      const leaves = Buffer.alloc(0)
+      this.#output.write(finishHeaders(draft, { ...about, sizes, padded, leaves }, this.#key))
     } else this.#rootWaits = { slot: this.#output.reserve(), draft, about }
     if (start !== null) this.#write(start)
   }
@@ -336,7 +346,8 @@ export class Sealing {
     }
     const { slot, draft, about } = this.#rootWaits
     const padded = this.#endsOpen || this.#parts.options.padded === true
-    const rest = { sizes: this.#declarable(this.#ledger.sizes(), padded), padded }
+    const leaves = Buffer.concat(this.#bounds, BOUND_OCTETS * this.#bounds.length)
+    const rest = { sizes: this.#declarable(this.#ledger.sizes(), padded), padded, leaves }
     slot.write(finishHeaders(draft, { ...about, ...rest }, this.#key))
     slot.close()
     this.#rootWaits = null

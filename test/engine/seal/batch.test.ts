@@ -4,14 +4,8 @@ import { it } from 'node:test'
 import fc from 'fast-check'
 import { GatewayError } from '../../../src/base/errors.ts'
 import { CANONICAL_BASE64 } from '../../../src/engine/mime/transfer/base64-layout.ts'
-import {
-  type BodyDecoding,
-  type BodyEncoding,
-  type BodyState,
-  runBatch,
-  startOpen,
-  startSeal,
-} from '../../../src/engine/seal/batch.ts'
+import { type BodyDecoding, type BodyState, runBatch, startOpen, startSeal } from '../../../src/engine/seal/batch.ts'
+import type { BodyEncoding } from '../../../src/engine/seal/body-encoding.ts'
 import { openWhole, sealWhole } from '../../../src/engine/seal/ciphers.ts'
 import type { MessageKey } from '../../../src/engine/seal/message-key.ts'
 import {

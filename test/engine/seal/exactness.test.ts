@@ -25,6 +25,9 @@ const FULL: Exactness = {
   layout: { ...CANONICAL_BASE64, width: 60, separator: ' \t\n', before: '\r\n', ending: '', padded: false },
   endingCounted: true,
   patch: Buffer.from([0, 1, 2, 255]),
+  lateNonce: Buffer.from('0f1e2d3c4b5a69788796a5b4c3d2e1f0', 'hex'),
+  place: { ordinal: 12, bound: Buffer.from('00ff1e2d', 'hex') },
+  leaves: Buffer.from('0f1e2d3c4b5a6978', 'hex'),
   sizes: {
     body: { octets: 1234, lines: null, sealedOctets: 2345 },
     parts: [
@@ -75,6 +78,10 @@ test('unknown keys are passed over, and what makes no sense says nothing', () =>
     'l=0p.rn..',
     'l=76p.xyz..',
     's=1.2.9999999999999999',
+    'n=1',
+    'n=1.00',
+    'n=1.00ff1e2x',
+    'n=.00ff1e2d',
   ]) {
     assert.ok(isNothingSpecial(parse(fields)!), fields)
   }
@@ -82,7 +89,7 @@ test('unknown keys are passed over, and what makes no sense says nothing', () =>
 
 test('anything at all is parsed to something, or to nothing', () => {
   fc.assert(
-    fc.property(fc.string({ unit: fc.constantFrom(...'aeikdlpsxg=;:.,*m?019rnst\n') }), (fields) => {
+    fc.property(fc.string({ unit: fc.constantFrom(...'aeikdlpswncxg=;:.,*m?019rnst\n') }), (fields) => {
       const exact = parseExactness(Buffer.from(`X-VESmail-Exact: 1 0f1e2d3c;${fields}`), STREAM)!
       assert.deepEqual(parseExactness(printExactness(exact, STREAM, '\n'), STREAM), exact)
     }),

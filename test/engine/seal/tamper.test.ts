@@ -123,9 +123,39 @@ test('whole parts taken out: what is left can be read, and it is known how many 
   assert.equal(openParts(head, [...parts, footer], tail).missing, 0)
 })
 
-test('of a long message the order of its parts is not known', () => {
+test('the same of a long message, but for what its end is', () => {
   const { head, parts, tail } = partsOf(100)
-  assert.equal(openParts(head, parts.slice(1), tail).missing, 0)
+  const [one, two, three] = parts as [string, string, string]
+  assert.equal(openParts(head, parts, tail).missing, 0)
+  for (const order of [
+    [two, one, three],
+    [one, three, two],
+    [one, one, two, three],
+    [one, two, three, one],
+  ]) {
+    assert.throws(() => openParts(head, order, tail), isBroken)
+  }
+  const bodyOf = (part: string) => part.slice(part.indexOf('\r\n\r\n'))
+  const swapped = [two.replace(bodyOf(two), () => bodyOf(three)), three]
+  assert.throws(() => openParts(head, [one, ...swapped], tail), isBroken)
+  // A part that says nothing of its place is none of the message's.
+  const exactness = /(?:X-VESmail-Header: [^\r]*\r\n(?:\t[^\r]*\r\n)*)(?=Content-Type: application)/
+  const nameless = two.replace(exactness, '')
+  assert.ok(nameless.length < two.length)
+  assert.throws(() => openParts(head, [one, nameless, three], tail), isBroken)
+  assert.equal(openParts(head, [one, three], tail).missing, 1)
+  assert.equal(openParts(head, [three], tail).missing, 2)
+})
+
+test('parts of the same size, repeated or exchanged', () => {
+  const leaf = '--b\r\nContent-Type: text/plain\r\n\r\nsame\r\n'
+  const message = `Content-Type: multipart/mixed; boundary=b\r\n\r\n${leaf}${leaf}${leaf}--b--\r\n`
+  const sealed = seal(Buffer.from(message), { options: { settings: { banners: [] } } }).toString('latin1')
+  const [head = '', one = '', two = '', three = '', tail = ''] = sealed.split(/(?=^--b)/m)
+  assert.equal(openParts(head, [one, two, three], tail).missing, 0)
+  assert.throws(() => openParts(head, [one, three, two], tail), isBroken)
+  assert.throws(() => openParts(head, [one, two, two], tail), isBroken)
+  assert.equal(openParts(head, [one, three], tail).missing, 1)
 })
 
 test('what leaves before the error is the beginning of the message, whole chunks of it', () => {

@@ -1,5 +1,6 @@
 /** `vesmail decrypt`: one message through the opener; what is not encrypted comes out as it went in. */
 import { Command } from 'commander'
+import type { TransformAnswers } from '../engine/run-transform.ts'
 import { Opener } from '../engine/seal/opener.ts'
 import { UsageError } from './exit.ts'
 import { type FilterOptions, runFilter, withFilterOptions } from './filter.ts'
@@ -10,10 +11,34 @@ export function decryptCommand(): Command {
 
 async function decrypt(options: FilterOptions): Promise<void> {
   if (options.token !== undefined) throw new UsageError('decrypt needs the VESkey (-u): a token opens no keys')
-  await runFilter(options, ({ session, config }) => ({
-    transform: new Opener({ maxbufOctets: config.maxbuf }),
-    answers: {
+  let opener: Opener | null = null
+  await runFilter(options, ({ session, config }) => {
+    opener = new Opener({ maxbufOctets: config.maxbuf })
+    const answers: TransformAnswers = {
       'open-key': async ({ messageId, xchg }) => ({ key: await session.messageKey(messageId, xchg) }),
-    },
-  }))
+    }
+    return { transform: opener, answers }
+  })
+  for (const warning of warningsOf(opener as Opener | null)) process.stderr.write(`vesmail: ${warning}\n`)
+}
+
+/** What is not an error: all that came was authentic, but it is not all. */
+export function warningsOf(opener: Pick<Opener, 'facts'> | null): string[] {
+  if (opener === null) return []
+  const { missingParts, layoutLost } = opener.facts
+  const warnings: string[] = []
+  if (missingParts > 0) {
+    const parts =
+      missingParts === 1
+        ? 'a part of the message, as it was sealed, is missing'
+        : `${missingParts} parts of the message, as it was sealed, are missing`
+    warnings.push(`warning: ${parts}: taken out on the way, or by a filter`)
+  }
+  if (layoutLost > 0) {
+    const parts = layoutLost === 1 ? 'a large part is' : `${layoutLost} large parts are`
+    warnings.push(
+      `warning: ${parts} laid out otherwise than before sealing (the content is the same): white space was taken out on the way`,
+    )
+  }
+  return warnings
 }

@@ -8,6 +8,7 @@ import { LeafOpener } from '../seal/leaf-opener.ts'
 import { type LeafRange, leafRange } from '../seal/leaf-range.ts'
 import type { Transform } from '../transform.ts'
 import { stringAt } from './cursor.ts'
+import { logIncomplete } from './incomplete.ts'
 import { OpenRun } from './open-run.ts'
 import { leavesOf, type Outline, type OutlineLeaf } from './outline.ts'
 import { PlainLeaf } from './plain-leaf.ts'
@@ -297,9 +298,12 @@ export class LargeStream {
   }
 
   #run(pass: Pass): OpenRun {
-    return new OpenRun(this.#transform(pass.source), this.#options.host.out, {
+    const { host } = this.#options
+    const opener = pass.source === 'message' ? host.transforms.opener() : null
+    return new OpenRun(opener ?? this.#transform(pass.source), host.out, {
       write: (bytes) => this.#opened(pass, bytes),
       done: () => {
+        if (opener !== null) logIncomplete(host.out, opener, this.#options.uid)
         pass.over = true
         this.#afterPass(pass)
       },

@@ -224,7 +224,8 @@ export class OutlineReader {
     for (const [section, octets] of sections) {
       const leaf = this.#toMeasure.get(section)
       if (leaf === undefined) {
-        this.#tails.set(section, tailOf(octets))
+        const tail = tailOf(octets)
+        if (tail !== null) this.#tails.set(section, tail)
         continue
       }
       this.#measuring++
@@ -359,7 +360,9 @@ function isBareSealed(header: Buffer): boolean {
   return /^Content-Type:[^\n]*ves[.-]encrypted/im.test(text) && !/^X-VESmail-/im.test(text)
 }
 
-function tailOf(octets: Buffer): Tail {
+/** @returns null where there is more in the body than ciphertext (`seal/late-patch.ts`): its length then tells nothing */
+function tailOf(octets: Buffer): Tail | null {
+  if (octets.includes(0x20) || octets.includes(0x09)) return null
   const [, padding = '', ending = ''] = /(=*)((?:\r?\n)*)$/.exec(octets.toString('latin1')) ?? []
   return { padding: padding.length, lineEnds: Math.max(0, ending.split('\n').length - 2) }
 }

@@ -7,6 +7,7 @@ import type { SealedSizes } from '../seal/exactness.ts'
 import { stringAt } from './cursor.ts'
 import { type FetchCommand, isContent, setsSeen } from './fetch-command.ts'
 import type { ContentItem, FetchItem } from './fetch-items.ts'
+import { logIncomplete } from './incomplete.ts'
 import { LargeStream } from './large-stream.ts'
 import { isDeclared, sameSizes, sizesOf, withSizes } from './message-sizes.ts'
 import type { OpenRun } from './open-run.ts'
@@ -287,6 +288,7 @@ export class SealedAnswer {
     const opener = transforms.opener()
     const opening = openWhole(opener, out, settings.maxbufOctets, (result) => {
       this.#opened = result
+      if (!(result instanceof GatewayError)) logIncomplete(out, opener, this.#uid)
       if (!(result instanceof GatewayError) && this.#uid !== null) {
         opened.put(this.#uid, result)
         this.#learnSizes(this.#uid, result.view, opener.facts.declaredSizes)

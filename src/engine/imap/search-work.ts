@@ -6,6 +6,7 @@
  */
 import { GatewayError } from '../../base/errors.ts'
 import { Cursor, stringAt } from './cursor.ts'
+import { logIncomplete } from './incomplete.ts'
 import type { OpenRun } from './open-run.ts'
 import { openWhole } from './opened.ts'
 import { segmentsOf } from './outgoing.ts'
@@ -306,9 +307,11 @@ export class SearchWork implements Work {
   #open(): OpenRun {
     const { transforms, out, settings, opened } = this.#host
     const uid = this.#uid
-    const opening = openWhole(transforms.opener(), out, settings.maxbufOctets, (result) => {
+    const opener = transforms.opener()
+    const opening = openWhole(opener, out, settings.maxbufOctets, (result) => {
       this.#opening = null
       if (!(result instanceof GatewayError)) {
+        logIncomplete(out, opener, uid)
         opened.put(uid, result)
         this.#body = { root: result.view.root, octets: result.view.size.octets, content: result.content }
       }

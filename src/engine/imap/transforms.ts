@@ -10,6 +10,10 @@ export interface OpenTransform extends Transform {
     readonly declaredSizes: SealedSizes | null
     /** Blank lines may stand behind it that are none of it. */
     readonly padded: boolean
+    readonly messageId: string | null
+    /** Known when it is done; see `OpenFacts`. */
+    readonly missingParts: number
+    readonly layoutLost: number
   }
 }
 

@@ -9,16 +9,20 @@ export interface LongMessage {
   readonly maxbufOctets: number
 }
 
-/** Sizes about the limits: of the buffer, of a block (64 KiB), of a batch (1 MiB). */
-export function generateLong(dice: Dice): LongMessage {
+/**
+ * Sizes about the limits: of the buffer, of a block (64 KiB), of a batch (1 MiB).
+ * @param maxOctets of a leaf, before it is encoded
+ */
+export function generateLong(dice: Dice, maxOctets = Number.POSITIVE_INFINITY): LongMessage {
   const maxbufOctets = dice.pick([1, 100, 500, 1000, 4000])
   const near = (octets: number) => Math.max(0, octets + dice.below(9) - 4)
-  const sizeOf = () => {
+  const anySize = () => {
     const kind = dice.below(40)
     if (kind === 0) return near(dice.pick([1 << 20, (1 << 20) + (1 << 16)]))
     if (kind < 6) return near((1 + dice.below(3)) << 16)
     return kind < 12 ? near(maxbufOctets) : dice.below(6000)
   }
+  const sizeOf = () => Math.min(maxOctets, anySize())
   return { message: Buffer.from(entity(dice, 0, sizeOf), 'latin1'), maxbufOctets }
 }
 

@@ -247,8 +247,17 @@ function isCheap(task: KeyJob): boolean {
 /** A batch's input is moved, not copied; but a view of a larger buffer would take its neighbours along. */
 function packed(task: ThreadTask): Running {
   const controller = new AbortController()
-  if (!isBatch(task)) return { controller, sent: task, baggage: new ArrayBuffer(1) }
+  if (!isBatch(task)) {
+    // Of a view, a clone copies the whole memory behind it: 64 KiB of what a socket read, for a VESkey in it.
+    const job = Object.fromEntries(Object.entries(task.job).map(([name, value]) => [name, withoutNeighbours(value)]))
+    return { controller, sent: { ...task, job } as unknown as KeyJob, baggage: new ArrayBuffer(1) }
+  }
   const { input } = task
   const owned = input.byteLength === input.buffer.byteLength ? input : copyOf(input)
   return { controller, sent: { ...task, input: owned }, baggage: owned.buffer as ArrayBuffer }
+}
+
+function withoutNeighbours(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withoutNeighbours)
+  return value instanceof Uint8Array && value.byteLength < value.buffer.byteLength ? copyOf(value) : value
 }

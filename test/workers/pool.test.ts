@@ -3,6 +3,7 @@ import { after, describe, it } from 'node:test'
 import { type FaultCode, GatewayError } from '../../src/base/errors.ts'
 import { type BatchJob, type BatchResult, runBatch, startOpen, startSeal } from '../../src/engine/seal/batch.ts'
 import type { MessageKey } from '../../src/engine/seal/message-key.ts'
+import type { VaultKey } from '../../src/engine/seal/vault-key.ts'
 import { IN_PLACE_OCTETS, ThreadPool } from '../../src/workers/pool.ts'
 
 const key: MessageKey = { algo: 'AES256GCM1K', keyString: Buffer.from(Array.from({ length: 44 }, (_, i) => i)) }
@@ -66,6 +67,17 @@ describe('thread pool', () => {
     const result = await threads.batch(sealJob(shared.subarray(6, 6 + plain.length)))
     assert.equal(outputOf(result), Buffer.from(sealed).toString('latin1'))
     assert.equal(Buffer.from(shared.subarray(0, 6)).toString(), 'before')
+  })
+
+  it('gives a thread no more of a buffer than the key operation needs', async () => {
+    const threads = pool({ threads: 1, entry: new URL('./fixtures/weighing-entry.ts', import.meta.url) })
+    const socketBuffer = new Uint8Array(64 * 1024)
+    const sealed = [socketBuffer.subarray(100, 164), socketBuffer.subarray(0, 20), new Uint8Array(30)]
+    const { values } = await threads.run('open', { key: { algo: 'ECDH' } as VaultKey, sealed })
+    assert.deepEqual(
+      values.map((value) => Buffer.from(value).toString()),
+      ['64', '20', '30'],
+    )
   })
 
   it('runs small batches in place', async () => {

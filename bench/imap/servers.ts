@@ -21,6 +21,8 @@ export interface BenchServers {
   /** The sealed mailbox as the provider has it. */
   readonly sealed: Address
   readonly relay: CountingRelay
+  /** Where the provider keeps a user's mail. */
+  readonly maildir: (user: string) => string
   /** The gateway's guard. */
   readonly pid: number
   readonly logFile: string
@@ -59,6 +61,7 @@ export async function startServers(): Promise<BenchServers> {
       gateway: { ...ours, user: email },
       counted: { ...ours, user: `${email}!counted` },
       relay,
+      maildir: provider.maildir,
       pid: gateway.pid,
       logFile: gateway.logFile,
       stop: async () => {

@@ -15,7 +15,7 @@ import { createHash } from 'node:crypto'
 import { GatewayError } from '../../base/errors.ts'
 import { copyOf, FEEDBACK_OCTETS, openedChunksOctets, sealedChunksOctets, TAG_OCTETS } from './chunk-cipher.ts'
 import { fastPath } from './native.ts'
-import { PatchReader } from './patch.ts'
+import { PatchReader, Pieces } from './patch.ts'
 
 export const LATE_NONCE_OCTETS = 16
 
@@ -115,19 +115,19 @@ export class LatePatches {
 
   /** @param text from the batches @returns what becomes of it */
   apply(text: Buffer): Buffer[] {
-    const out: Buffer[] = []
-    let rest = text
-    for (let patch = this.#waiting[0]; patch !== undefined && rest.length > 0; patch = this.#waiting[0]) {
+    const out = new Pieces()
+    let at = 0
+    for (let patch = this.#waiting[0]; patch !== undefined && at < text.length; patch = this.#waiting[0]) {
       if (this.#passed > 0) {
         patch.passed(this.#passed)
         this.#passed = 0
       }
-      rest = rest.subarray(patch.pushInto(out, rest))
+      at += patch.pushInto(out, at === 0 ? text : text.subarray(at))
       if (patch.isOver) this.#waiting.shift()
     }
-    if (rest.length > 0) out.push(rest)
-    this.#passed += rest.length
-    return out
+    out.put(text, at, text.length)
+    this.#passed += text.length - at
+    return out.take()
   }
 
   /** Behind the last of the text. @throws GatewayError SEAL_BROKEN */

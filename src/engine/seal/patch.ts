@@ -13,8 +13,8 @@ import { GatewayError } from '../../base/errors.ts'
 const MAX_UNPACKED_OCTETS = 16 << 20
 
 export class PatchBuilder {
-  readonly #steps: number[] = []
-  readonly #inserted: Uint8Array[] = []
+  readonly #steps = new Growing()
+  readonly #inserted = new Growing()
   #keep = 0
   #skip = 0
   #insert = 0
@@ -30,9 +30,13 @@ export class PatchBuilder {
   }
 
   insert(octets: Uint8Array): void {
-    if (octets.length === 0) return
-    this.#insert += octets.length
-    this.#inserted.push(octets)
+    this.insertRange(octets, 0, octets.length)
+  }
+
+  insertRange(source: Uint8Array, start: number, end: number): void {
+    if (start === end) return
+    this.#insert += end - start
+    this.#inserted.put(source, start, end)
   }
 
   /** Octets kept behind the last change. */
@@ -48,26 +52,98 @@ export class PatchBuilder {
   /** What is left over at the end is kept. */
   build(): Buffer {
     if (this.#skip > 0 || this.#insert > 0) this.#flush()
-    const steps = Buffer.from(Uint8Array.from(this.#steps))
-    const head: number[] = []
-    putNumber(head, steps.length)
-    return deflateRawSync(Buffer.concat([Uint8Array.from(head), steps, ...this.#inserted]), { level: 9 })
+    const head = new Growing()
+    head.putNumber(this.#steps.length)
+    const unpacked = Buffer.concat([head.octets, this.#steps.octets, this.#inserted.octets])
+    return deflateRawSync(unpacked, { level: 9 })
   }
 
   #flush(): void {
-    putNumber(this.#steps, this.#keep)
-    putNumber(this.#steps, this.#skip)
-    putNumber(this.#steps, this.#insert)
+    this.#steps.putNumber(this.#keep)
+    this.#steps.putNumber(this.#skip)
+    this.#steps.putNumber(this.#insert)
     this.#keep = this.#skip = this.#insert = 0
   }
 }
 
-/** Seven bits an octet, the lowest first; the eighth says that more follow. */
-function putNumber(out: number[], value: number): void {
-  let rest = value
-  for (; rest > 0x7f; rest = Math.floor(rest / 128)) out.push((rest % 128) | 0x80)
-  out.push(rest)
+/** Octets put behind each other, in memory that doubles. */
+class Growing {
+  #room = new Uint8Array(256)
+  length = 0
+
+  get octets(): Uint8Array {
+    return this.#room.subarray(0, this.length)
+  }
+
+  put(source: Uint8Array, start: number, end: number): void {
+    const octets = end - start
+    this.#reserve(octets)
+    if (octets > SHORT_OCTETS) this.#room.set(source.subarray(start, end), this.length)
+    else for (let i = 0; i < octets; i++) this.#room[this.length + i] = source[start + i]!
+    this.length += octets
+  }
+
+  /** Seven bits an octet, the lowest first; the eighth says that more follow. */
+  putNumber(value: number): void {
+    this.#reserve(8)
+    let rest = value
+    for (; rest > 0x7f; rest = Math.floor(rest / 128)) this.#room[this.length++] = (rest % 128) | 0x80
+    this.#room[this.length++] = rest
+  }
+
+  #reserve(octets: number): void {
+    if (this.length + octets <= this.#room.length) return
+    const grown = new Uint8Array(2 * (this.length + octets))
+    grown.set(this.octets)
+    this.#room = grown
+  }
 }
+
+/** Octets one after the other: short pieces are copied together, millions of them would be as many objects. */
+export class Pieces {
+  #pieces: Buffer[] = []
+  #room = NO_ROOM
+  #start = 0
+  #used = 0
+
+  put(source: Buffer, start: number, end: number): void {
+    const octets = end - start
+    if (octets === 0) return
+    if (octets >= LONG_OCTETS) {
+      this.#close()
+      this.#pieces.push(source.subarray(start, end))
+      return
+    }
+    if (this.#used + octets > this.#room.length) {
+      this.#close()
+      this.#room = Buffer.allocUnsafeSlow(this.#room === NO_ROOM ? FIRST_ROOM_OCTETS : ROOM_OCTETS)
+      this.#start = this.#used = 0
+    }
+    if (octets > SHORT_OCTETS) source.copy(this.#room, this.#used, start, end)
+    else for (let i = 0; i < octets; i++) this.#room[this.#used + i] = source[start + i]!
+    this.#used += octets
+  }
+
+  take(): Buffer[] {
+    this.#close()
+    const pieces = this.#pieces
+    this.#pieces = []
+    return pieces
+  }
+
+  #close(): void {
+    if (this.#used > this.#start) this.#pieces.push(this.#room.subarray(this.#start, this.#used))
+    this.#start = this.#used
+  }
+}
+
+const NO_ROOM = Buffer.allocUnsafeSlow(0)
+const FIRST_ROOM_OCTETS = 8 * 1024
+const ROOM_OCTETS = 64 * 1024
+/** From here on a view costs less than a copy. */
+const LONG_OCTETS = 4096
+/** Up to here a loop costs less than a call. */
+const SHORT_OCTETS = 32
 
 export class PatchReader {
   readonly #steps: Buffer
@@ -109,24 +185,22 @@ export class PatchReader {
     this.#keep -= octets
   }
 
-  /** @param bytes the next octets of the original. @returns what becomes of them, views where possible */
+  /** @param bytes the next octets of the original. @returns what becomes of them, views where that pays */
   push(bytes: Buffer): Buffer[] {
-    const out: Buffer[] = []
+    const out = new Pieces()
     const used = this.pushInto(out, bytes)
-    if (used < bytes.length) out.push(bytes.subarray(used))
-    return out
+    out.put(bytes, used, bytes.length)
+    return out.take()
   }
 
   /** @returns how many of the octets came before the last change */
-  pushInto(out: Buffer[], bytes: Buffer): number {
+  pushInto(out: Pieces, bytes: Buffer): number {
     let at = 0
     while (at < bytes.length && !this.#over) {
       const kept = Math.min(this.#keep, bytes.length - at)
-      if (kept > 0) {
-        out.push(bytes.subarray(at, at + kept))
-        this.#keep -= kept
-        at += kept
-      }
+      out.put(bytes, at, at + kept)
+      this.#keep -= kept
+      at += kept
       if (this.#keep > 0) break
       const skipped = Math.min(this.#skip, bytes.length - at)
       this.#skip -= skipped
@@ -140,21 +214,20 @@ export class PatchReader {
 
   /** @throws GatewayError SEAL_BROKEN when the original was shorter than the patch says */
   end(): Buffer[] {
-    const out: Buffer[] = []
+    const out = new Pieces()
     while (!this.#over) {
       if (this.#keep > 0 || this.#skip > 0) throw new GatewayError('SEAL_BROKEN', { what: 'patch beyond the end' })
       this.#takeInserted(out)
       this.#nextStep()
     }
-    return out
+    return out.take()
   }
 
-  #takeInserted(out: Buffer[]): void {
-    if (this.#insert === 0) return
-    const piece = this.#inserted.subarray(this.#insertedAt, this.#insertedAt + this.#insert)
-    if (piece.length !== this.#insert) throw new GatewayError('SEAL_BROKEN', { what: 'patch cut short' })
-    this.#insertedAt += this.#insert
-    out.push(piece)
+  #takeInserted(out: Pieces): void {
+    const end = this.#insertedAt + this.#insert
+    if (end > this.#inserted.length) throw new GatewayError('SEAL_BROKEN', { what: 'patch cut short' })
+    out.put(this.#inserted, this.#insertedAt, end)
+    this.#insertedAt = end
   }
 
   #nextStep(): void {

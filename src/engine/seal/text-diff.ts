@@ -36,7 +36,7 @@ export function compareTexts(patch: PatchBuilder, from: Buffer, to: Buffer, codi
     if (isSame(from, f, fromEnd, to, t, toEnd)) patch.keep(fromEnd - f)
     else {
       patch.skip(fromEnd - f)
-      patch.insert(to.subarray(t, toEnd))
+      patch.insertRange(to, t, toEnd)
     }
     f = fromEnd
     t = toEnd

@@ -4,12 +4,15 @@
  */
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
+import { keepYoungGenerationSmall } from '../workers/collector.ts'
 import { resolveCommand, splitCommandLine } from './arguments.ts'
 import { describeFailure, EXIT, exitCodeOf, UsageError } from './exit.ts'
 
 interface Subcommand {
   readonly name: string
   readonly summary: string
+  /** Through its process, of any size. */
+  readonly carriesMail?: true
   readonly load: () => Promise<Command>
 }
 
@@ -17,31 +20,37 @@ const SUBCOMMANDS: readonly Subcommand[] = [
   {
     name: 'daemon',
     summary: 'the gateway: guard, workers, listeners',
+    carriesMail: true,
     load: async () => (await import('./daemon.ts')).daemonCommand(),
   },
   {
     name: 'imap',
     summary: 'one IMAP session on stdin and stdout',
+    carriesMail: true,
     load: async () => (await import('./stdio.ts')).imapCommand(),
   },
   {
     name: 'smtp',
     summary: 'one SMTP session on stdin and stdout',
+    carriesMail: true,
     load: async () => (await import('./stdio.ts')).smtpCommand(),
   },
   {
     name: 'now',
     summary: 'one HTTP session on stdin and stdout',
+    carriesMail: true,
     load: async () => (await import('./stdio.ts')).nowCommand(),
   },
   {
     name: 'encrypt',
     summary: 'encrypt a message, stdin to stdout',
+    carriesMail: true,
     load: async () => (await import('./encrypt.ts')).encryptCommand(),
   },
   {
     name: 'decrypt',
     summary: 'decrypt a message, stdin to stdout',
+    carriesMail: true,
     load: async () => (await import('./decrypt.ts')).decryptCommand(),
   },
   {
@@ -88,7 +97,9 @@ export async function main(argv: readonly string[]): Promise<number> {
       SUBCOMMANDS.map((command) => command.name),
     )
     if (isVersion(args) && name !== 'account') return say(versionText())
-    const command = await SUBCOMMANDS.find((one) => one.name === name)!.load()
+    const subcommand = SUBCOMMANDS.find((one) => one.name === name)!
+    if (subcommand.carriesMail) keepYoungGenerationSmall()
+    const command = await subcommand.load()
     overrideExits(command.name(`vesmail ${name}`))
     await command.parseAsync([...args], { from: 'user' })
     return Number(process.exitCode ?? EXIT.ok)

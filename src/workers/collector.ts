@@ -14,3 +14,11 @@ export const COLLECTOR_FLAGS: readonly string[] = ['--max-semi-space-size=1']
 export function tuneCollector(): void {
   setFlagsFromString('--external-memory-accounted-in-global-limit')
 }
+
+/**
+ * The same as {@link COLLECTOR_FLAGS} for a process that was not started by us: the young generation stays as large as it
+ * is. So it must come before the program is loaded, which alone makes it grow to its full 32 MiB.
+ */
+export function keepYoungGenerationSmall(): void {
+  setFlagsFromString('--semi-space-growth-factor=1')
+}

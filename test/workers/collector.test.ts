@@ -19,16 +19,22 @@ test('buffers that live for a moment start no whole collections', async () => {
 })
 
 test('the young generation of a worker stays small, whatever lives', () => {
-  const flags = [...COLLECTOR_FLAGS]
   assert.ok(youngKib([]) > 8192, 'the flag is of use to this V8')
-  assert.ok(youngKib(flags) <= 2048)
+  assert.ok(youngKib([...COLLECTOR_FLAGS]) <= 2048)
+})
+
+test('and that of a process which has no flags, loading the gateway included', () => {
+  const load = (path: string) => `await import(${JSON.stringify(new URL(path, import.meta.url).href)})`
+  const before = `(${load('../../src/workers/collector.ts')}).keepYoungGenerationSmall()\n${load('../../src/cli/daemon.ts')}`
+  assert.ok(youngKib(['--input-type=module'], before) <= 2048)
 })
 
 /** What the young generation has when three hundred thousand objects have come and stayed. */
-function youngKib(flags: string[]): number {
+function youngKib(flags: string[], before = ''): number {
   const script = `
+    ${before}
     const kept = Array.from({ length: 300_000 }, (_, i) => ({ i, of: [i] }))
-    const space = require('node:v8').getHeapSpaceStatistics().find((one) => one.space_name === 'new_space')
+    const space = process.getBuiltinModule('node:v8').getHeapSpaceStatistics().find((one) => one.space_name === 'new_space')
     console.log(kept.length > 0 && space.space_size / 1024)`
   return Number(execFileSync(process.execPath, [...flags, '-e', script]))
 }

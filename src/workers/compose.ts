@@ -100,7 +100,16 @@ export function compose({ file, log, ticketKeys, workers, session }: ComposeOpti
     spools,
     ves,
     nowSite: (tenant, isSecure) =>
-      nowSite({ config: tenant.config, isSecure, ves, oauthKeys, spool: spools.of(tenant.config), batch, log }),
+      nowSite({
+        config: tenant.config,
+        isSecure,
+        ves,
+        oauthKeys,
+        spool: spools.of(tenant.config),
+        state,
+        batch,
+        log,
+      }),
     metrics,
     tokens: new OAuthTokens({
       nowMs: Date.now,

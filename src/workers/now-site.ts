@@ -18,15 +18,12 @@ import type { NowParts } from '../net/now/now.ts'
 import type { OAuthKeys } from '../net/now/oauth-key.ts'
 import type { Spool } from '../net/now/spool.ts'
 import { askSpooledItem } from '../net/now/spooled-item.ts'
+import type { UploadParts } from '../net/now/upload.ts'
 import { type Viewer, viewer } from '../net/now/viewer.ts'
 import type { VesClient } from '../ves/client/ves-client.ts'
 import { type ViewerFiles, viewerFiles } from '../viewer/bundle.ts'
-import { RateWindow } from './rate-window.ts'
-
-/** A relay's upload is not cut, so it has a limit of its own: what mail providers take. Octets. */
-const MAX_UPLOAD_OCTETS = 64 * 1024 * 1024
-/** Per creator; a relay that spools for a busy sender stays below it, a stolen token does not fill the disk. */
-const UPLOADS_PER_MINUTE = 60
+import type { SharedState } from './shared-state.ts'
+import { UploadQuota } from './upload-quota.ts'
 
 export interface NowSiteParts {
   readonly config: Config
@@ -34,13 +31,13 @@ export interface NowSiteParts {
   readonly ves: VesClient
   readonly oauthKeys: OAuthKeys | null
   readonly spool: Spool | null
+  readonly state: SharedState
   readonly batch: (job: BatchJob, signal: AbortSignal) => Promise<BatchResult>
   readonly log: Log
 }
 
-export function nowSite({ config, isSecure, ves, oauthKeys, spool, batch, log }: NowSiteParts): NowParts {
+export function nowSite({ config, isSecure, ves, oauthKeys, spool, state, batch, log }: NowSiteParts): NowParts {
   const { domain } = ves
-  const uploads = new RateWindow(UPLOADS_PER_MINUTE, 60_000)
   const item = cachedItem(
     (messageId, bearer) => askSpooledItem((request) => ves.api.request({ ...request, bearer }), domain, messageId),
     () => performance.now(),
@@ -63,12 +60,21 @@ export function nowSite({ config, isSecure, ves, oauthKeys, spool, batch, log }:
         : {
             spool,
             item,
-            maxOctets: MAX_UPLOAD_OCTETS,
-            admits: (creator) => uploads.admits(creator, performance.now()),
+            maxOctets: config['now.uploads.maxsize'],
+            admit: uploadsTo(spool, config, state),
             unlock: (externalId, veskey) => openVault(ves, externalId, veskey, batch),
           },
     log,
   }
+}
+
+function uploadsTo(spool: Spool, config: Config, state: SharedState): UploadParts['admit'] {
+  const quota = new UploadQuota(spool, state, {
+    perMinute: config['now.uploads.perMinute'] || null,
+    messages: config['now.uploads.messages'] || null,
+    octets: config['now.uploads.bytes'] || null,
+  })
+  return (creator) => quota.admit(creator)
 }
 
 /** The same for all tenants. */

@@ -39,7 +39,7 @@ const { OAuthKeys } = await import('../../src/net/now/oauth-key.ts')
 const oldKey = new OAuthKeys([oauthFiles[1]!]).publicKey
 const gateway = await labGateway(provider, {
   workers: 1,
-  configuration: { '*': { 'oauth-key': oauthFiles, now: { dir: spool, maxsize: 0 } } },
+  configuration: { '*': { 'oauth-key': oauthFiles, now: { dir: spool, maxsize: 0, uploads: { perMinute: 10 } } } },
   daemons: [{ server: 'now', host: '127.0.0.1', port, tls: { persist: true } }],
 })
 

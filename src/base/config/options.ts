@@ -90,6 +90,19 @@ export const OPTIONS = {
     default: 0,
     doc: 'The oldest spooled messages are deleted beyond this; 0: no limit.',
   }),
+  'now.uploads.maxsize': octets({ default: 64 * MiB, min: 1, doc: 'Largest message that a relay may upload (PUT).' }),
+  'now.uploads.perMinute': count({
+    default: 60,
+    doc: 'Uploads per creator and minute, over all workers; 0: no limit.',
+  }),
+  'now.uploads.messages': count({
+    default: 10_000,
+    doc: 'No upload is taken while so many messages of its creator are spooled; 0: no limit.',
+  }),
+  'now.uploads.bytes': octets({
+    default: 1024 * MiB,
+    doc: 'Nor one beyond which they would be more octets than this; 0: no limit.',
+  }),
 
   // Protection
   'abuse-sense': factor({

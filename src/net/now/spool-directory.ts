@@ -14,6 +14,7 @@ import {
   type SpoolCopy,
   type SpoolLimits,
   type SpoolPlace,
+  type SpoolUsage,
   type SpoolWriter,
 } from './spool.ts'
 import { outlived } from './spool-retention.ts'
@@ -63,6 +64,20 @@ export class DirectorySpool implements Spool {
     const parts: Buffer[] = []
     for await (const part of chunksOf(file)) parts.push(part)
     return inMemory(Buffer.concat(parts))
+  }
+
+  async usage(creator: string, enough: number): Promise<SpoolUsage> {
+    const folder = join(this.#directory, creatorFolder(creator))
+    let copies = 0
+    let octets = 0
+    for (const name of (await orNull(readdir(folder), 'ENOENT')) ?? []) {
+      if (copies >= enough) break
+      const info = name.endsWith(UNFINISHED) ? null : await orNull(stat(join(folder, name)), 'ENOENT')
+      if (info?.isFile() !== true) continue
+      copies++
+      octets += info.size
+    }
+    return { copies, octets }
   }
 
   async expire(nowMs: number): Promise<number> {

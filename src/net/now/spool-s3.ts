@@ -10,7 +10,15 @@ import type { S3Client } from '@aws-sdk/client-s3'
 import { z } from 'zod'
 import { GatewayError } from '../../base/errors.ts'
 import { Secret } from '../../base/secret.ts'
-import { creatorFolder, messageFile, type Spool, type SpoolLimits, type SpoolPlace, type SpoolWriter } from './spool.ts'
+import {
+  creatorFolder,
+  messageFile,
+  type Spool,
+  type SpoolLimits,
+  type SpoolPlace,
+  type SpoolUsage,
+  type SpoolWriter,
+} from './spool.ts'
 import { outlived } from './spool-retention.ts'
 
 export interface S3Options {
@@ -76,12 +84,26 @@ export class S3Spool implements Spool {
     }
   }
 
+  async usage(creator: string, enough: number): Promise<SpoolUsage> {
+    try {
+      const prefix = `${this.#options.prefix}${creatorFolder(creator)}/`
+      const copies = await this.#copies(await this.#opened(), prefix, enough)
+      return { copies: copies.length, octets: copies.reduce((total, { octets }) => total + octets, 0) }
+    } catch (error) {
+      throw storeError(error, this.#options)
+    }
+  }
+
   async expire(nowMs: number): Promise<number> {
     const store = await this.#opened()
     try {
       await this.#abandoned(store, nowMs)
       if (this.#limits.maxAgeMs === null && this.#limits.maxTotalOctets === null) return 0
-      const gone = outlived(await this.#copies(store), this.#limits, nowMs)
+      const gone = outlived(
+        await this.#copies(store, this.#options.prefix, Number.POSITIVE_INFINITY),
+        this.#limits,
+        nowMs,
+      )
       const { sdk, client, bucket } = store
       for (let at = 0; at < gone.length; at += DELETES_AT_ONCE) {
         await Promise.all(
@@ -111,12 +133,13 @@ export class S3Spool implements Spool {
     return this.#store
   }
 
-  async #copies({ sdk, client, bucket }: Store) {
+  /** @param enough of them, to a page */
+  async #copies({ sdk, client, bucket }: Store, prefix: string, enough: number) {
     const found: { key: string; octets: number; writtenMs: number }[] = []
     let next: string | undefined
     do {
       const page = await client.send(
-        new sdk.ListObjectsV2Command({ Bucket: bucket, Prefix: this.#options.prefix, ContinuationToken: next }),
+        new sdk.ListObjectsV2Command({ Bucket: bucket, Prefix: prefix, ContinuationToken: next }),
       )
       for (const { Key, Size, LastModified } of page.Contents ?? []) {
         // Only names of ours: the bucket may hold other things.
@@ -124,7 +147,7 @@ export class S3Spool implements Spool {
         found.push({ key: Key, octets: Size ?? 0, writtenMs: LastModified?.getTime() ?? 0 })
       }
       next = page.IsTruncated === true ? page.NextContinuationToken : undefined
-    } while (next !== undefined)
+    } while (next !== undefined && found.length < enough)
     return found
   }
 

@@ -34,10 +34,17 @@ export interface Spool {
   create(place: SpoolPlace): Promise<SpoolWriter>
   /** @returns null where it is not (any more) */
   open(place: SpoolPlace): Promise<SpoolCopy | null>
+  /** What lies there of one creator. @param enough counting may stop at so many copies: there may be many more */
+  usage(creator: string, enough: number): Promise<SpoolUsage>
   /** Deletes what is too old or too much. @returns number of messages deleted */
   expire(nowMs: number): Promise<number>
   /** Lets go of what it holds open; it must not be used any more. */
   close(): Promise<void>
+}
+
+export interface SpoolUsage {
+  readonly copies: number
+  readonly octets: number
 }
 
 export interface SpoolLimits {

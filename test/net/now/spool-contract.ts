@@ -117,4 +117,16 @@ export function spoolContract(name: string, make: (limits: SpoolLimits) => Promi
     assert.equal(await spool.expire(Date.now() + 2 * DAY_MS), 5)
     assert.equal(await get(spool, { creator: 'c@x', messageId: 'm6' }), null)
   })
+
+  test(`${name}: what lies there of a creator is counted, unfinished copies and other creators not`, async () => {
+    const spool = await make(NO_LIMITS)
+    assert.deepEqual(await spool.usage('a@x', 10), { copies: 0, octets: 0 })
+    for (let n = 0; n < 5; n++) await put(spool, { creator: 'a@x', messageId: `m${n}` }, 'x'.repeat(n))
+    await put(spool, { creator: 'a@x.org', messageId: 'm' }, 'other')
+    const unfinished = await spool.create({ creator: 'a@x', messageId: 'u' })
+    await unfinished.write(Buffer.from('half'))
+    assert.deepEqual(await spool.usage('a@x', 10), { copies: 5, octets: 10 })
+    assert.ok((await spool.usage('a@x', 2)).copies >= 2)
+    await unfinished.abort()
+  })
 }

@@ -12,6 +12,7 @@ import { fileURLToPath } from 'node:url'
 import { startGateway } from '../../src/cli/demo/gateway.ts'
 import type { Provider } from '../../src/cli/sandbox/provider.ts'
 import { selfSigned } from '../../src/net/certificates.ts'
+import { COLLECTOR_FLAGS } from '../../src/workers/collector.ts'
 import { cpuOf } from '../smtp/processes.ts'
 
 /** Sessions before the first measurement: code is compiled, caches are made. */
@@ -20,6 +21,10 @@ const WARM = 100
 const AT_ONCE = 20
 /** What collectors and allocators get to settle, and how long nothing happens. */
 const SETTLE_MS = 3000
+/** The pipe's collector is a worker's: else what differs is the size of its young generation. */
+const WORKER_FLAGS = [...COLLECTOR_FLAGS, '--external-memory-accounted-in-global-limit']
+/** Of a process, besides its sessions'. */
+const OTHER_DESCRIPTORS = 500
 
 export interface Idle {
   /** Per session. */
@@ -38,13 +43,19 @@ export async function measureIdle(sizes: readonly number[]): Promise<{ ours: Idl
     writeFileSync(files[0], cert)
     writeFileSync(files[1], pkey, { mode: 0o600 })
     const provider = await program('imap-provider.ts', children, ...files)
-    const bare = await program('bare-pipe.ts', children, ...files, String(provider.port))
+    const processes = processesFor(Math.max(...sizes))
+    const bare = await Promise.all(
+      Array.from({ length: processes }, () => program('bare-pipe.ts', children, ...files, String(provider.port))),
+    )
     const ca = createSecureContext({ ca: cert })
-    const pipe = await measure('pipe', sizes, bare.pid, () => session(bare.port, ca, { user: 'x', pass: 'x' }))
+    let turn = 0
+    const pipe = await measure('pipe', sizes, pidsOf(bare), () =>
+      session(bare[turn++ % processes]!.port, ca, { user: 'x', pass: 'x' }),
+    )
     const gateway = await startGateway({
       directory,
       provider: { certFile: files[0] } as Provider,
-      workers: 1,
+      workers: processes,
       anyPorts: true,
       configuration: {
         '*': {
@@ -62,8 +73,7 @@ export async function measureIdle(sizes: readonly number[]): Promise<{ ours: Idl
       const server = { host: '127.0.0.1', port: provider.port, login: 'a', password: 'b', tls: { persist: true } }
       await gateway.setProfile('alice@idle.test', pass, { imap: server })
       const trusted = createSecureContext({ ca: gateway.ca })
-      const worker = workerPid(gateway.logFile)
-      const ours = await measure('ours', sizes, worker, () =>
+      const ours = await measure('ours', sizes, workerPids(gateway.logFile), () =>
         session(gateway.ports.imaps, trusted, { user: 'alice@idle.test', pass }),
       )
       return sizes.map((_, i) => ({ ours: ours[i]!, pipe: pipe[i]! }))
@@ -79,7 +89,7 @@ export async function measureIdle(sizes: readonly number[]): Promise<{ ours: Idl
 async function measure(
   name: string,
   sizes: readonly number[],
-  pid: number,
+  pids: readonly number[],
   open: () => Promise<TLSSocket>,
 ): Promise<Idle[]> {
   const sockets: TLSSocket[] = []
@@ -97,14 +107,14 @@ async function measure(
     await later(SETTLE_MS)
   }
   await fill(WARM)
-  const before = residentKib(pid)
+  const before = residentKib(pids)
   const results: Idle[] = []
   for (const size of sizes) {
     await fill(size)
-    const kib = (residentKib(pid) - before) / (sockets.length - WARM)
-    const cpuBefore = cpuOf(pid)
+    const kib = (residentKib(pids) - before) / (sockets.length - WARM)
+    const cpuBefore = cpuOfAll(pids)
     await later(SETTLE_MS)
-    const cpuUs = ((cpuOf(pid) - cpuBefore) * 1e6) / (SETTLE_MS / 1000) / sockets.length
+    const cpuUs = ((cpuOfAll(pids) - cpuBefore) * 1e6) / (SETTLE_MS / 1000) / sockets.length
     results.push({ kib, cpuUs })
     process.stderr.write(`${name}, ${sockets.length} sessions: ${kib.toFixed(1)} KiB each\n`)
   }
@@ -161,18 +171,34 @@ async function program(
   ...args: string[]
 ): Promise<{ readonly port: number; readonly pid: number }> {
   const path = fileURLToPath(new URL(`./${file}`, import.meta.url))
-  const child = spawn(process.execPath, [path, ...args], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, [...WORKER_FLAGS, path, ...args], { stdio: ['ignore', 'pipe', 'inherit'] })
   children.push(child)
   const [line] = (await once(child.stdout!, 'data')) as [Buffer]
   return { port: Number(line), pid: child.pid! }
 }
 
-function residentKib(pid: number): number {
-  return Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1])
+/** A session has a descriptor on each side: where a process may not have that many, several share the sessions. */
+function processesFor(sessions: number): number {
+  const limit = Number(/^Max open files +\d+ +(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1])
+  return Number.isNaN(limit) ? 1 : Math.ceil((2 * sessions) / (limit - OTHER_DESCRIPTORS))
 }
 
-function workerPid(logFile: string): number {
-  return Number(/"workerPid":(\d+)/.exec(readFileSync(logFile, 'utf8'))?.[1])
+function pidsOf(programs: readonly { readonly pid: number }[]): number[] {
+  return programs.map(({ pid }) => pid)
+}
+
+function cpuOfAll(pids: readonly number[]): number {
+  return pids.reduce((sum, pid) => sum + cpuOf(pid), 0)
+}
+
+function residentKib(pids: readonly number[]): number {
+  const one = (pid: number): number =>
+    Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1])
+  return pids.reduce((sum, pid) => sum + one(pid), 0)
+}
+
+function workerPids(logFile: string): number[] {
+  return [...new Set([...readFileSync(logFile, 'utf8').matchAll(/"workerPid":(\d+)/g)].map(([, pid]) => Number(pid)))]
 }
 
 function later(ms: number): Promise<void> {

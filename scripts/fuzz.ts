@@ -10,11 +10,12 @@ import { parseArgs } from 'node:util'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { diceOf } from '../test/engine/seal/generate.ts'
+import { HTTP_TARGETS } from './fuzz/http.ts'
 import { MAIL_TARGETS } from './fuzz/mail.ts'
 import { SMTP_TARGETS } from './fuzz/smtp.ts'
 import type { FuzzTarget } from './fuzz/target.ts'
 
-const TARGETS: readonly FuzzTarget[] = [...MAIL_TARGETS, ...SMTP_TARGETS]
+const TARGETS: readonly FuzzTarget[] = [...MAIL_TARGETS, ...SMTP_TARGETS, ...HTTP_TARGETS]
 
 interface Failure {
   readonly target: string

@@ -64,6 +64,12 @@ export class ByteQueue {
     return first === undefined ? Buffer.alloc(0) : this.take(Math.min(maxOctets, first.length - this.#skip))
   }
 
+  /** What lies at the front in one piece, without taking it: a view. */
+  get front(): Buffer {
+    const first = this.#parts[0]
+    return first === undefined ? Buffer.alloc(0) : first.subarray(this.#skip)
+  }
+
   takeAll(): Buffer {
     return this.take(this.#length)
   }

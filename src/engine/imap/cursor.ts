@@ -169,7 +169,7 @@ export class Cursor {
   skipValue(): void {
     let depth = 0
     do {
-      const c = this.next
+      const c = this.bytes[this.at] ?? -1
       if (c === 0x28) {
         depth++
         this.at++
@@ -177,9 +177,20 @@ export class Cursor {
         if (--depth < 0) throw syntax(this.at)
         this.at++
       } else if (c === SP && depth > 0) this.at++
+      else if (c === DQUOTE) this.#skipQuoted()
       else if (this.isString) this.string()
       else this.#bareword()
     } while (depth > 0)
+  }
+
+  #skipQuoted(): void {
+    for (this.at++; ; this.at++) {
+      const c = this.bytes[this.at]
+      if (c === undefined || c === CR || c === 0x0a) throw syntax(this.at)
+      if (c === BACKSLASH) this.at++
+      else if (c === DQUOTE) break
+    }
+    this.at++
   }
 
   /** Anything a server may write bare inside a FETCH answer: atoms, `\Flags`, `*`. */

@@ -12,7 +12,7 @@ import type { MessageKind } from './mailbox.ts'
 import { imapReply } from './reply.ts'
 import { type AnswerItem, type FetchAnswer, parseAnswerStart } from './response.ts'
 import { SealedAnswer } from './sealed-answer.ts'
-import { isMark, isMarkLabel, isSealed, MARK_FIELDS } from './sealed-mark.ts'
+import { isMark, isMarkAt, isSealed, MARK_FIELDS } from './sealed-mark.ts'
 import { countOf, printSets } from './sequence-set.ts'
 import { unasked, without } from './template.ts'
 import type { LiteralSink, Work, WorkHost } from './work.ts'
@@ -210,7 +210,7 @@ export class FetchWork implements Work {
   }
 
   #learnAndPass(answer: FetchAnswer, bytes: Buffer, cut: boolean): boolean {
-    const mark = answer.items.findLast((item) => isMarkLabel(bytes.toString('latin1', item.label[0], item.label[1])))
+    const mark = answer.items.findLast((item) => isMarkAt(bytes, item.label))
     if (mark === undefined) return false
     const { uid } = answer
     const number = this.#fetch.uid ? uid : answer.number

@@ -5,7 +5,7 @@
  */
 import { ByteQueue } from '../../base/byte-queue.ts'
 import { GatewayError } from '../../base/errors.ts'
-import type { Literal } from './literal.ts'
+import { type Literal, literalAtEnd } from './literal.ts'
 
 export type Piece =
   /** A whole line with its line end, and the literal it announces. `first`: it begins a command or response. */
@@ -24,6 +24,8 @@ export interface FramerOptions {
 }
 
 const LF = 0x0a
+const CR = 0x0d
+const CLOSE = 0x7d
 /** Held back from a fragment: a literal announcement must not be torn. */
 const TAIL_OCTETS = 64
 
@@ -87,6 +89,21 @@ export class Framer {
     return { is: 'line', bytes, literal, first }
   }
 
+  /**
+   * A whole response, literals in their place, where it begins next and lies in one buffer. Only for those that may
+   * announce literals on every line (not status text).
+   * @param begins does it begin so? @param maxOctets of one that is taken
+   * @returns a view; null: read it piece by piece @throws {GatewayError} SYNTAX
+   */
+  nextWhole(begins: (front: Buffer) => boolean, maxOctets: number): Buffer | null {
+    // What was searched in vain once is not searched again with each octet that comes.
+    if (this.#literalLeft >= 0 || !this.#first || this.#fragmented || this.#searched > 0) return null
+    const { front } = this.#queue
+    if (front.length === 0 || !begins(front)) return null
+    const end = endOfResponse(front)
+    return end < 0 || end > maxOctets ? null : this.#queue.take(end)
+  }
+
   /** The literal just announced was refused: its sender will not send it, and a new command begins. */
   skipLiteral(): void {
     this.#literalLeft = -1
@@ -112,5 +129,18 @@ export class Framer {
     const last = this.#literalLeft === 0
     if (last) this.#literalLeft = -1
     return { is: 'octets', bytes, last }
+  }
+}
+
+/** Behind the line that announces no literal; -1: not all is there. */
+function endOfResponse(bytes: Buffer): number {
+  for (let from = 0; ; ) {
+    const at = bytes.indexOf(LF, from)
+    if (at < 0) return -1
+    const brace = bytes[at - 1] === CR ? at - 2 : at - 1
+    const literal = bytes[brace] === CLOSE ? literalAtEnd(bytes.subarray(from, at + 1)) : null
+    if (literal === null) return at + 1
+    from = at + 1 + literal.octets
+    if (from >= bytes.length) return -1
   }
 }

@@ -31,6 +31,8 @@ const SMALL_OCTETS = 4096
 const MAX_GATHERED_OCTETS = 64 * 1024
 /** A line that is taken apart; others may be longer and come in fragments. */
 const MAX_RESPONSE_LINE = 1024 * 1024
+/** FETCH answers up to this are taken in one piece where they come so: what a socket gives at a time. */
+const MAX_WHOLE_OCTETS = 64 * 1024
 
 export class ImapSession implements Session {
   readonly #start: SessionStart
@@ -201,6 +203,13 @@ export class ImapSession implements Session {
   /** Takes from the provider what can be taken now. */
   #pullUpstream(): void {
     while (!this.#over && this.#relay?.wantsUpstream !== false) {
+      if (this.#relay?.gathersAll === true) {
+        const answer = this.#upstream.nextWhole(isFetch, MAX_WHOLE_OCTETS)
+        if (answer !== null) {
+          this.#relay.wholeAnswer(answer)
+          continue
+        }
+      }
       const piece = this.#upstream.next()
       if (piece === null) break
       if (this.#relay !== null) this.#relay.upstream(piece)
@@ -312,6 +321,10 @@ export class ImapSession implements Session {
     pending.length = 0
     this.#pendingSmall = 0
   }
+}
+
+function isFetch(front: Buffer): boolean {
+  return parseHead(front).type === 'fetch'
 }
 
 /** Where a bug showed, never what it held. */

@@ -253,6 +253,17 @@ export class Relay {
     if (next !== null) this.client(next)
   }
 
+  /** A FETCH answer would be gathered whole, every literal of it: then it may as well come so ({@link wholeAnswer}). */
+  get gathersAll(): boolean {
+    const active = this.#active
+    return active !== null && !active.passing && active.takesLiterals !== true && this.#gather === null
+  }
+
+  /** @param bytes of one FETCH answer, with its literals */
+  wholeAnswer(bytes: Buffer): void {
+    this.#answered(bytes, { sunk: false, cut: false })
+  }
+
   /** One piece of the server's stream. */
   upstream(piece: Piece): void {
     if (piece.is !== 'octets' && piece.first) {
@@ -368,7 +379,7 @@ export class Relay {
     gather.parts.push(withEmptyString(text))
   }
 
-  #answered(bytes: Buffer, { sunk, cut }: Gather): void {
+  #answered(bytes: Buffer, { sunk, cut }: Pick<Gather, 'sunk' | 'cut'>): void {
     const ours = this.#active?.fetch(parseFetchAnswer(bytes), bytes, cut) === true
     if (ours) return
     if (sunk || cut) throw new GatewayError('UPSTREAM_UNEXPECTED', { reason: 'answer for another message' })

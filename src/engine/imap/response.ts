@@ -17,6 +17,7 @@ export type ResponseHead =
   | { readonly type: 'capability' | 'enabled' | 'vanished' | 'search' | 'esearch' | 'status-of' | 'other' }
 
 const STATUSES: readonly Status[] = ['OK', 'NO', 'BAD', 'BYE', 'PREAUTH']
+const SP = 0x20
 const OTHER: ResponseHead = { type: 'other' }
 const CONTINUATION: ResponseHead = { type: 'continuation' }
 
@@ -132,18 +133,19 @@ export function parseFetchAnswer(bytes: Buffer): FetchAnswer {
   const items: AnswerItem[] = []
   let uid: number | null = null
   while (!cursor.skip(')')) {
-    while (cursor.isNext(' ')) cursor.at++
+    while (bytes[cursor.at] === SP) cursor.at++
     if (cursor.skip(')')) break
     const from = cursor.at
     const name = cursor.keyword('[')
-    if (cursor.isNext('[')) skipSection(cursor)
-    if (cursor.isNext('<')) skipOrigin(cursor)
+    const isSection = bytes[cursor.at] === 0x5b
+    if (isSection) skipSection(cursor)
+    if (bytes[cursor.at] === 0x3c) skipOrigin(cursor)
     const label = [from, cursor.at] as const
     cursor.space()
     const at = cursor.at
     cursor.skipValue()
     if (name === 'UID') uid = new Cursor(bytes, at).number()
-    items.push({ name: bytes[from + name.length] === 0x5b ? `${name}[` : name, label, value: [at, cursor.at] })
+    items.push({ name: isSection ? `${name}[` : name, label, value: [at, cursor.at] })
   }
   return { number, items, uid }
 }
@@ -174,13 +176,13 @@ export function vanishedRanges(line: Buffer): readonly (readonly [number, number
 function skipSection(cursor: Cursor): void {
   cursor.expect('[')
   while (!cursor.skip(']')) {
+    // Names of header fields, mostly.
+    const { bytes, at } = cursor
+    while (isPlain(bytes[cursor.at] ?? -1)) cursor.at++
+    if (cursor.at > at) continue
     if (cursor.isString) cursor.string()
     else if (cursor.ended) cursor.expect(']')
-    else {
-      cursor.at++
-      // Names of header fields, mostly.
-      for (let c = cursor.next; isPlain(c); c = cursor.next) cursor.at++
-    }
+    else cursor.at++
   }
 }
 

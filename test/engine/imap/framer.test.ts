@@ -158,3 +158,56 @@ function everySplitOf<T>(input: Buffer, sizes: number[], run: (chunks: Buffer[])
   for (const n of sizes) assert.deepEqual(run(chunksOf(input, n)), whole, `differs at ${n} octets`)
   return whole
 }
+
+describe('a response taken whole', () => {
+  const always = (): boolean => true
+  const make = (): Framer => new Framer({ maxLineOctets: 100, literalOf: (line) => literalAtEnd(line) })
+  const first = '* 1 FETCH (UID 1 A {4}\r\n}\r\n B {0}\r\n C ~{3}\r\nx\ny)\r\n'
+  const second = '* 2 FETCH (UID 2)\n'
+
+  it('is its lines and literals, views of what came', () => {
+    const framer = make()
+    const bytes = Buffer.from(first + second)
+    framer.push(bytes)
+    const whole = framer.nextWhole(always, 1000)
+    assert.equal(whole?.toString(), first)
+    assert.equal(whole?.buffer, bytes.buffer)
+    assert.equal(framer.nextWhole(always, 1000)?.toString(), second)
+    assert.equal(framer.nextWhole(always, 1000), null)
+  })
+
+  it('or piece by piece, wherever the octets are cut', () => {
+    for (let cut = 0; cut <= first.length; cut++) {
+      const framer = make()
+      let out = ''
+      for (const part of [first.slice(0, cut), first.slice(cut) + second]) {
+        framer.push(Buffer.from(part))
+        for (;;) {
+          const bytes = framer.nextWhole(always, 1000) ?? framer.next()?.bytes
+          if (bytes === undefined) break
+          out += bytes.toString()
+        }
+      }
+      assert.equal(out, first + second, `cut at ${cut}`)
+      assert.equal(framer.partial, false)
+    }
+  })
+
+  it('not where it is too long, begins otherwise, or has begun', () => {
+    const framer = make()
+    framer.push(Buffer.from(first))
+    assert.equal(framer.nextWhole(always, first.length - 1), null)
+    assert.equal(
+      framer.nextWhole(() => false, 1000),
+      null,
+    )
+    framer.next()
+    assert.equal(framer.nextWhole(always, 1000), null)
+  })
+
+  it('a size that is no number ends it', () => {
+    const framer = make()
+    framer.push(Buffer.from('* 1 FETCH (A {99999999999999999999}\r\nx)\r\n'))
+    assert.throws(() => framer.nextWhole(always, 1000), { code: 'SYNTAX' })
+  })
+})

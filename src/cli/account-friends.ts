@@ -82,10 +82,12 @@ async function plan(email: string, options: PlanOptions): Promise<void> {
   const threshold = Number(options.threshold)
   const hours = Number(options.delay)
   if (!Number.isInteger(threshold) || !(hours >= 0)) throw new UsageError('--threshold and --delay: numbers expected')
+  const friends = [...new Set(options.friend.map(addressOf))]
+  if (threshold < 2 || threshold > friends.length)
+    throw new UsageError(`--threshold: from 2 to the number of friends (${friends.length}) expected`)
   const recoveryKey = await readPassword(process.stdin)
   await withClient(clientOf(options), async (client) => {
     const session = await client.unlock(printVesUri({ kind: 'primary', user: addressOf(email) }), recoveryKey)
-    const friends = [...new Set(options.friend.map(addressOf))]
     const pieces = await splitVeskey(recoveryKey, friends.length, threshold)
     const shares: JsonObject[] = []
     for (const [i, friend] of friends.entries()) {

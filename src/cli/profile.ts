@@ -41,7 +41,9 @@ export function profileCommand(): Command {
 async function setProfile(account: string, options: ProfileOptions & { readonly from: string }): Promise<void> {
   const value = new Secret(readProfile(options.from))
   await withProfile(account, options, async (session, uri) => {
-    await session.putItem(uri, { type: 'file', meta: { a: 'NULL' }, value })
+    // A new version is shared with nobody by itself: who could read the old one (an administrator's account) still can.
+    const shareWith = (await session.itemExists(uri)) ? await session.holders(uri) : []
+    await session.putItem(uri, { type: 'file', meta: { a: 'NULL' }, value, shareWith })
   })
 }
 

@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { Secret } from '../../src/base/secret.ts'
+import { shareItem } from '../../src/ves/client/sharing.ts'
 import { type OwnRepository, ownRepository } from '../ves/client/own-repository.ts'
 
 const VESMAIL = fileURLToPath(new URL('../../bin/vesmail', import.meta.url))
@@ -214,6 +215,15 @@ describe('vesmail', () => {
     assert.ok(shown.includes('i.org') && !shown.includes('geheim'))
     assert.ok((await succeeds(profile('show', 'p@cli.org!work', '--secrets'), password)).includes('geheim'))
     assert.equal(await succeeds(profile('list', 'p@cli.org'), password), 'p@cli.org!\np@cli.org!work\n')
+    // A new version stays shared with whoever the old one was shared with.
+    const uri = 'ves://vesmail/p@cli.org!'
+    const other = await create('shared@cli.org')
+    const owner = await repository.client().unlock('ves://vesmail/p@cli.org/', new Secret(Buffer.from(password)))
+    await shareItem(owner, uri, [await owner.vault('shared@cli.org')])
+    writeFileSync(file, JSON.stringify({ imap: { host: 'new.org' } }))
+    await succeeds(profile('set', 'p@cli.org', '--from', file), password)
+    const theirs = await repository.client().unlock(other.vault, new Secret(Buffer.from(other.password)))
+    assert.match((await theirs.item(uri)).value.expose().toString(), /new\.org/)
     await succeeds(profile('delete', 'p@cli.org!work'), password)
     assert.equal(await succeeds(profile('list', 'p@cli.org'), password), 'p@cli.org!\n')
     await fails(66, profile('show', 'p@cli.org!work'), password)
@@ -271,6 +281,10 @@ describe('vesmail', () => {
     const owner = await create('owner@cli.org')
     const friends = await Promise.all([1, 2, 3].map((n) => create(`friend${n}@cli.org`)))
     const plan = ['account', 'friends', 'plan', 'owner@cli.org', ...api(), '--recovery-key-stdin', '--delay', '0']
+    for (const threshold of ['1', '3', '1.5']) {
+      const some = [...plan, '--threshold', threshold, '--friend', 'friend1@cli.org', 'friend2@cli.org']
+      assert.match(await fails(64, some, owner.recoveryKey), /--threshold/)
+    }
     await succeeds([...plan, '--threshold', '2', '--friend', ...friends.map(({ email }) => email)], owner.recoveryKey)
     const state = join(folder, 'state.json')
     const start = ['account', 'friends', 'start', 'owner@cli.org', ...admin(), '--state', state]

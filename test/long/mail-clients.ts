@@ -3,30 +3,20 @@
  * client adds of its own is taken away, so that two runs can be compared.
  */
 import { spawn } from 'node:child_process'
-import { chownSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { chownSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { ImapFlow } from 'imapflow'
+import { type Access, files, type MailClient, maildir, mbox, PATIENCE_MS, write } from './client-folder.ts'
+import { aerc, alpine } from './terminal-clients.ts'
+import { thunderbird } from './thunderbird.ts'
 
 const NOBODY = 65_534
-const PATIENCE_MS = 240_000
 /**
  * fetchmail 6.4 takes lines in pieces of 8,191 octets and puts NUL, one octet of memory it never set, and LF after each
  * but the last. That octet is another one with the packets the same answer comes in (seen with Dovecot directly, the same
  * octets in other packets), so it says nothing about the mail; without the three the line is whole again.
  */
 const FETCHMAIL_BREAK = /(?<![^\n])([^\n]{8191})\0[\s\S]\n/g
-
-export interface Access {
-  readonly port: number
-  readonly user: string
-  readonly password: string
-  /** Empty, the client's own. */
-  readonly folder: string
-  /** Messages in the mailbox. */
-  readonly messages: number
-}
-
-export type MailClient = (access: Access) => Promise<string[]>
 
 export const CLIENTS: Readonly<Record<string, MailClient>> = {
   mbsync: async ({ port, user, password, folder }) => {
@@ -107,6 +97,9 @@ export const CLIENTS: Readonly<Record<string, MailClient>> = {
     return files(join(folder, 'out'))
   },
 
+  alpine,
+  aerc,
+  thunderbird,
   mutt: (access) => mutt('mutt', access),
   neomutt: (access) => mutt('neomutt', access),
 
@@ -155,10 +148,7 @@ async function mutt(program: 'mutt' | 'neomutt', { port, user, password, folder 
   )
   const command = `TERM=xterm ${program} -n -F ${rc} -f imap://127.0.0.1:${port}/INBOX`
   await execute(folder, 'script', ['-qec', command, '/dev/null'])
-  const text = readFileSync(box, 'latin1')
-  return text
-    .split(/^(?=From \S+ +\w{3} \w{3} +\d+ [\d:]+ \d{4}\n)/m)
-    .map((message) => message.replace(/^From .*\n/, ''))
+  return mbox(box)
 }
 
 /** @returns when it ended well; its complaints otherwise */
@@ -174,18 +164,4 @@ async function execute(folder: string, program: string, args: readonly string[],
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (bytes) => (said = (said + bytes).slice(-2000)))
   const code = await new Promise<number | null>((resolve, reject) => child.on('error', reject).on('close', resolve))
   if (code !== 0) throw new Error(`${program} ended with ${code}: ${said}`)
-}
-
-function write(folder: string, name: string, text: string, mode = 0o600): string {
-  const file = join(folder, name)
-  writeFileSync(file, text, { mode })
-  return file
-}
-
-function maildir(folder: string): string[] {
-  return ['new', 'cur'].flatMap((each) => files(join(folder, each)))
-}
-
-function files(folder: string): string[] {
-  return readdirSync(folder).map((name) => readFileSync(join(folder, name), 'latin1'))
 }

@@ -68,7 +68,6 @@ test('where a text would be wrong without the patches that follow, their loss is
     if (!/^[ \t]{20,}$/.test(line)) continue
     try {
       const opened = open(Buffer.from(lines.toSpliced(at, 1).join('\r\n'), 'latin1'))
-      outcomes.add(
         opened
           .toString('latin1')
           .replace(/=\r?\n/g, '')

@@ -68,13 +68,6 @@ test('where a text would be wrong without the patches that follow, their loss is
     if (!/^[ \t]{20,}$/.test(line)) continue
     try {
       const opened = open(Buffer.from(lines.toSpliced(at, 1).join('\r\n'), 'latin1'))
-        opened
-          .toString('latin1')
-          .replace(/=\r?\n/g, '')
-          .includes('xABC')
-          ? 'same'
-          : 'same octets',
-      )
       assert.match(opened.toString('latin1').replace(/=\r?\n/g, ''), /\r\nx(=41|A)(=42|B)(=43|C)/)
     } catch (error) {
       assert.ok(error instanceof GatewayError && error.code === 'SEAL_BROKEN')

@@ -11,7 +11,7 @@
  * A server that trims lines takes them away: then the text comes in the layout that was promised, and it is known that
  * this was not all. What the text decodes to does not depend on them, but where one says that the next must follow.
  */
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { GatewayError } from '../../base/errors.ts'
 import { copyOf, FEEDBACK_OCTETS, openedChunksOctets, sealedChunksOctets, TAG_OCTETS } from './chunk-cipher.ts'
 import { fastPath } from './native.ts'
@@ -32,7 +32,7 @@ const MAX_SEALED_OCTETS = 1 << 20
 function feedbackOf(nonce: Uint8Array, number: number): Uint8Array {
   const counter = Buffer.alloc(LENGTH_OCTETS)
   counter.writeUInt32BE(number)
-  return copyOf(createHash('sha256').update(nonce).update(counter).digest(), 0, FEEDBACK_OCTETS)
+  return copyOf(hash('sha256', Buffer.concat([nonce, counter]), 'buffer'), 0, FEEDBACK_OCTETS)
 }
 
 /** What one holds: an octet, 1 where the next must follow, and the patch. */

@@ -17,8 +17,8 @@ test('Buffer: from and to text in every encoding', () => {
   fc.assert(
     fc.property(text, octets, encoding, fc.nat(40), fc.nat(60), (given, bytes, name, start, end) => {
       const kind = name as 'utf8'
-      // Node cuts what is no octet in base64 down to one; the engine gives octets.
-      const string = name.startsWith('base64') ? given.replace(/[^\0-\x7f]/g, '') : given
+      // Node cuts what is no octet in base64 and hex down to one (U+0137 is a 7); the engine gives octets.
+      const string = /^base64|^hex/.test(name) ? given.replace(/[^\0-\x7f]/g, '') : given
       same(BrowserBuffer.from(string, kind), Buffer.from(string, kind))
       const [ours, theirs] = [BrowserBuffer.from(bytes), Buffer.from(bytes)]
       assert.equal(ours.toString(kind), theirs.toString(kind))

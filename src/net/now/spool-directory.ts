@@ -18,6 +18,7 @@ import {
   type SpoolWriter,
 } from './spool.ts'
 import { outlived } from './spool-retention.ts'
+import { WarmFiles } from './warm-files.ts'
 
 const DIRECTORY_MODE = 0o750
 const FILE_MODE = 0o640
@@ -28,6 +29,8 @@ const ABANDONED_MS = 86_400_000
 const READ_OCTETS = 64 * 1024
 /** Up to here a copy is read at once, and answered in one piece. Octets. */
 const MAX_WHOLE_OCTETS = 64 * 1024
+/** Of all spools of this process: what they remember together is bounded. */
+const warm = new WarmFiles(MAX_WHOLE_OCTETS)
 
 export class DirectorySpool implements Spool {
   readonly #directory: string
@@ -52,6 +55,8 @@ export class DirectorySpool implements Spool {
 
   async open({ creator, messageId }: SpoolPlace): Promise<SpoolCopy | null> {
     const path = join(this.#directory, creatorFolder(creator), messageFile(messageId))
+    const read = warm.read(path)
+    if (read !== null) return inMemory(read)
     const file = await orNull(open(path, 'r'), 'ENOENT', 'ENOTDIR')
     if (file === null) return null
     try {
@@ -63,6 +68,7 @@ export class DirectorySpool implements Spool {
     }
     const parts: Buffer[] = []
     for await (const part of chunksOf(file)) parts.push(part)
+    warm.warmed(path)
     return inMemory(Buffer.concat(parts))
   }
 

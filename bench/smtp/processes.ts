@@ -1,34 +1,75 @@
-/** What a process and all below it have used of the processor, from /proc. */
+/** What the processes of a bench have used of the processor, from /proc, by the part they play. */
 import { readdirSync, readFileSync } from 'node:fs'
 
 /** A clock tick of /proc/PID/stat. */
 const TICKS_PER_SECOND = 100
 
-/** CPU seconds so far. */
-export function cpuOf(pid: number): number {
-  let ticks = 0
-  const children = new Map<number, number[]>()
-  const own = new Map<number, number>()
-  for (const name of readdirSync('/proc')) {
-    if (!/^\d+$/.test(name)) continue
-    const stat = statOf(name)
-    if (stat === null) continue
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-    const parent = Number(fields[1])
-    children.set(parent, [...(children.get(parent) ?? []), Number(name)])
-    own.set(Number(name), Number(fields[11]) + Number(fields[12]))
-  }
-  const pending = [pid]
-  for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
-    ticks += own.get(next) ?? 0
-    pending.push(...(children.get(next) ?? []))
-  }
-  return ticks / TICKS_PER_SECOND
+/** CPU seconds so far, by part. */
+export type CpuByPart = Readonly<Record<string, number>>
+
+/** The part that a process plays; null: it belongs to none, and neither do its children. */
+export type PartOf = (pid: number, args: string) => string | null
+
+interface Process {
+  readonly pid: number
+  readonly parent: number
+  readonly seconds: number
 }
 
-function statOf(pid: string): string | null {
+/**
+ * What `pid` and all below it have used, those of a parent that ended included once it has waited for them.
+ * @param partOf asked once per living process
+ */
+export function cpuByPart(pid: number, partOf: PartOf): CpuByPart {
+  const all = processes()
+  const parts: Record<string, number> = {}
+  const pending = [pid]
+  for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
+    const own = all.find((process) => process.pid === next)
+    const part = own === undefined ? null : partOf(next, argumentsOf(next))
+    if (own === undefined || part === null) continue
+    parts[part] = (parts[part] ?? 0) + own.seconds
+    for (const process of all) if (process.parent === next) pending.push(process.pid)
+  }
+  return parts
+}
+
+/** CPU seconds so far of a process and all below it. */
+export function cpuOf(pid: number): number {
+  return cpuByPart(pid, () => 'all').all ?? 0
+}
+
+export function spent(before: CpuByPart, after: CpuByPart): CpuByPart {
+  return Object.fromEntries(Object.entries(after).map(([part, seconds]) => [part, seconds - (before[part] ?? 0)]))
+}
+
+export function sumOf(all: readonly CpuByPart[]): CpuByPart {
+  const sum: Record<string, number> = {}
+  for (const one of all) for (const [part, seconds] of Object.entries(one)) sum[part] = (sum[part] ?? 0) + seconds
+  return sum
+}
+
+function processes(): Process[] {
+  const all: Process[] = []
+  for (const name of readdirSync('/proc')) {
+    if (!/^\d+$/.test(name)) continue
+    const stat = textOf(`/proc/${name}/stat`)
+    if (stat === null) continue
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+    const [parent, user, system, waitedUser, waitedSystem] = [1, 11, 12, 13, 14].map((at) => Number(fields[at]))
+    const ticks = user! + system! + waitedUser! + waitedSystem!
+    all.push({ pid: Number(name), parent: parent!, seconds: ticks / TICKS_PER_SECOND })
+  }
+  return all
+}
+
+function argumentsOf(pid: number): string {
+  return (textOf(`/proc/${pid}/cmdline`) ?? '').replaceAll('\0', ' ')
+}
+
+function textOf(path: string): string | null {
   try {
-    return readFileSync(`/proc/${pid}/stat`, 'latin1')
+    return readFileSync(path, 'latin1')
   } catch (error) {
     if (['ENOENT', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '')) return null
     throw error

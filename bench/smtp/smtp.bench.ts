@@ -5,10 +5,11 @@
  * megabytes per second. Load, server, daemon and repository share this machine's cores.
  *
  * Postfix is durable as it comes, and discards what it has queued: deliveries of one way would else be done in the time
- * of the other. Each phase has an end, and a row is told as soon as it is there; one that fails says why.
+ * of the other. For the same reason the next phase waits until its queue is empty; the processor time of that is the
+ * phase's that filled it. Each phase has an end, and a row is told as soon as it is there; one that fails says why.
  */
 import { spawn } from 'node:child_process'
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
+import { chmodSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -18,7 +19,7 @@ import { startGateway } from '../../src/cli/demo/gateway.ts'
 import { type Provider, startProvider } from '../../src/cli/sandbox/provider.ts'
 import { median, quantile, type Row } from '../rows.ts'
 import { COMMANDS, load, type Measured, messageOf, type Target } from './load.ts'
-import { cpuOf } from './processes.ts'
+import { type CpuByPart, cpuByPart, spent, sumOf } from './processes.ts'
 
 const ROUNDS = 3
 /** A round sends for so long, finishes what it began, and is given up after `limitMs`. */
@@ -36,8 +37,9 @@ const CONNECTIONS = [1, 50] as const
 export async function rows(only: readonly string[]): Promise<Row[]> {
   const directory = mkdtempSync(join(tmpdir(), 'vm-smtp-'))
   chmodSync(directory, 0o755)
+  const providerDirectory = join(directory, 'p')
   const provider = await startProvider({
-    directory: join(directory, 'p'),
+    directory: providerDirectory,
     domain: 'bench.test',
     users: ['alice', 'bob'].map((name) => ({ name, password: `${name}-pw` })),
     postfixSettings: ['virtual_transport = discard:', 'in_flow_delay = 0'],
@@ -46,7 +48,7 @@ export async function rows(only: readonly string[]): Promise<Row[]> {
   let sink: { port: number; stop: () => void } | null = null
   try {
     sink = await startSink()
-    await measure(directory, provider, sink.port, only, (row) => {
+    await measure(directory, provider, providerDirectory, sink.port, only, (row) => {
       out.push(row)
       process.stderr.write(`${printed(row)}\n`)
     })
@@ -61,6 +63,7 @@ export async function rows(only: readonly string[]): Promise<Row[]> {
 async function measure(
   directory: string,
   provider: Provider,
+  providerDirectory: string,
   sinkPort: number,
   only: readonly string[],
   told: (row: Row) => void,
@@ -74,12 +77,13 @@ async function measure(
     daemons: [{ server: 'smtp', host: '127.0.0.1', port, tls: { level: 'none' } }],
   })
   try {
+    const settled = (): Promise<void> => untilDelivered(join(providerDirectory, 'postfix', 'queue'))
     const pair = async (account: string, to: string, providerPort: number, algo?: 'ECDH'): Promise<Pair> => {
       const password = await gateway.createAccount(account, algo)
       const server = { host: '127.0.0.1', port: providerPort, tls: { level: 'none' }, mode: 'REJECT' }
       await gateway.setProfile(account, password, { smtp: { ...server, login: 'alice', password: 'alice-pw' } })
       const direct = { port: providerPort, user: 'alice', password: 'alice-pw', to }
-      return { ours: { port, user: account, password, to }, direct, pid: gateway.pid }
+      return { ours: { port, user: account, password, to }, direct, settled }
     }
     const [bob, erin] = ['bob@bench.test', 'erin@bench.test']
     await gateway.createAccount(bob)
@@ -106,8 +110,8 @@ async function measure(
 interface Pair {
   readonly ours: Target
   readonly direct: Target
-  /** The gateway's guard. */
-  readonly pid: number
+  /** The server has done with what it took. */
+  readonly settled: () => Promise<void>
 }
 
 async function rowsOf(name: string, pair: Pair, octets: number, connections: number): Promise<Row[]> {
@@ -116,18 +120,23 @@ async function rowsOf(name: string, pair: Pair, octets: number, connections: num
   const message = messageOf(octets)
   const ours: Measured[] = []
   const direct: Measured[] = []
-  let cpuSeconds = 0
+  const cpuOurs: CpuByPart[] = []
+  const cpuDirect: CpuByPart[] = []
   const begunMs = performance.now()
   try {
     // The first round warms up; at 10 MB it would cost gigabytes and change nothing.
     for (let round = isBig ? 0 : -1; round < ROUNDS; round++) {
       if (round > 0 && performance.now() - begunMs > ROW_MS) break
-      const before = cpuOf(pair.pid)
+      const before = cpuByPart(process.pid, partOf)
       const through = await load(pair.ours, connections, message, ROUND)
-      const used = cpuOf(pair.pid) - before
+      await pair.settled()
+      const between = cpuByPart(process.pid, partOf)
       const straight = await load(pair.direct, connections, message, ROUND)
+      await pair.settled()
+      const after = cpuByPart(process.pid, partOf)
       if (round < 0) continue
-      cpuSeconds += used
+      cpuOurs.push(spent(before, between))
+      cpuDirect.push(spent(between, after))
       ours.push(through)
       direct.push(straight)
     }
@@ -137,7 +146,6 @@ async function rowsOf(name: string, pair: Pair, octets: number, connections: num
   const rate = ({ messages, seconds }: Measured): number => (isBig ? (messages * octets) / 1e6 : messages) / seconds
   const value = median(ours.map(rate))
   const limit = median(direct.map(rate))
-  const messages = ours.reduce((sum, one) => sum + one.messages, 0)
   const took = (q: number): number =>
     quantile(
       ours.flatMap(({ messageMs }) => messageMs),
@@ -152,9 +160,36 @@ async function rowsOf(name: string, pair: Pair, octets: number, connections: num
     ratio: value / limit,
     p50: took(0.5),
     p99: took(0.99),
-    note: `${((cpuSeconds / messages) * 1000).toFixed(2)} ms CPU a message`,
+    note: `ms CPU a message: ${perMessage(ours, cpuOurs)}; direct ${perMessage(direct, cpuDirect)}`,
   }
   return name === '4k-1' ? [row, ...addedLatency(ours, direct)] : [row]
+}
+
+/** Postfix takes mail faster than it delivers, discards included: what is left over would burden the next measurement. */
+async function untilDelivered(queue: string): Promise<void> {
+  const until = performance.now() + ROUND.limitMs
+  while (['maildrop', 'incoming', 'active'].some((name) => readdirSync(join(queue, name)).length > 0)) {
+    if (performance.now() > until) throw new Error('the server does not get done with its queue')
+    await new Promise((later) => setTimeout(later, 20))
+  }
+}
+
+/** Who a process below this one works for. */
+function partOf(pid: number, args: string): string {
+  if (pid === process.pid) return 'load'
+  if (args.includes('worker-entry')) return 'worker'
+  if (args.includes('repository serve')) return 'repository'
+  if (args.includes('vesmail.ts daemon')) return 'guard'
+  return 'server'
+}
+
+/** All of it, and who used it. */
+function perMessage(runs: readonly Measured[], cpu: readonly CpuByPart[]): string {
+  const messages = runs.reduce((sum, one) => sum + one.messages, 0)
+  const ms = (seconds: number): string => ((seconds / messages) * 1000).toFixed(2)
+  const parts = Object.entries(sumOf(cpu))
+  const named = parts.filter(([, seconds]) => seconds > 0.01).map(([part, seconds]) => `${part} ${ms(seconds)}`)
+  return `${ms(parts.reduce((sum, [, seconds]) => sum + seconds, 0))} (${named.join(', ')})`
 }
 
 /** On one connection with nobody else: what a whole message takes longer, and each of its commands. */

@@ -9,6 +9,7 @@ import { Cursor, stringAt } from './cursor.ts'
 import { type FetchCommand, setsSeen } from './fetch-command.ts'
 import { printItem } from './fetch-items.ts'
 import type { MessageKind } from './mailbox.ts'
+import { plainRun } from './plain-run.ts'
 import { imapReply } from './reply.ts'
 import { type AnswerItem, type FetchAnswer, parseAnswerStart } from './response.ts'
 import { SealedAnswer } from './sealed-answer.ts'
@@ -152,6 +153,15 @@ export class FetchWork implements Work {
       default:
         return false
     }
+  }
+
+  answers(front: Buffer): number {
+    if (this.#state.in !== 'both') return 0
+    const { mailbox } = this.#host
+    const run = plainRun(front, this.#addsUidItem, (uid) => mailbox.learn(uid, 'plain'))
+    if (run === null) return 0
+    this.#host.toClient(run.bytes)
+    return run.octets
   }
 
   tagged(tag: string, ok: boolean, line: Buffer): void {

@@ -96,12 +96,29 @@ export class Framer {
    * @returns a view; null: read it piece by piece @throws {GatewayError} SYNTAX
    */
   nextWhole(begins: (front: Buffer) => boolean, maxOctets: number): Buffer | null {
-    // What was searched in vain once is not searched again with each octet that comes.
-    if (this.#literalLeft >= 0 || !this.#first || this.#fragmented || this.#searched > 0) return null
+    if (!this.#atBegin) return null
     const { front } = this.#queue
     if (front.length === 0 || !begins(front)) return null
     const end = endOfResponse(front)
     return end < 0 || end > maxOctets ? null : this.#queue.take(end)
+  }
+
+  /**
+   * Whole responses one behind the other, where one begins next: of what lies in one buffer.
+   * @param take told what is there, a view; says how many octets of it it has taken
+   * @returns false: none
+   */
+  nextRun(take: (front: Buffer) => number): boolean {
+    if (!this.#atBegin) return false
+    const { front } = this.#queue
+    const taken = front.length === 0 ? 0 : take(front)
+    this.#queue.take(taken)
+    return taken > 0
+  }
+
+  /** A response begins next. What was searched in vain once is not searched again with each octet that comes: no, then. */
+  get #atBegin(): boolean {
+    return this.#literalLeft < 0 && this.#first && !this.#fragmented && this.#searched === 0
   }
 
   /** The literal just announced was refused: its sender will not send it, and a new command begins. */

@@ -203,10 +203,12 @@ export class ImapSession implements Session {
   /** Takes from the provider what can be taken now. */
   #pullUpstream(): void {
     while (!this.#over && this.#relay?.wantsUpstream !== false) {
-      if (this.#relay?.gathersAll === true) {
+      const relay = this.#relay
+      if (relay?.gathersAll === true) {
+        if (this.#upstream.nextRun((front) => relay.answers(front))) continue
         const answer = this.#upstream.nextWhole(isFetch, MAX_WHOLE_OCTETS)
         if (answer !== null) {
-          this.#relay.wholeAnswer(answer)
+          relay.wholeAnswer(answer)
           continue
         }
       }

@@ -259,6 +259,11 @@ export class Relay {
     return active !== null && !active.passing && active.takesLiterals !== true && this.#gather === null
   }
 
+  /** Answers that the work takes as they lie in what has come. @returns octets taken, of whole answers */
+  answers(front: Buffer): number {
+    return this.#active?.answers?.(front) ?? 0
+  }
+
   /** @param bytes of one FETCH answer, with its literals */
   wholeAnswer(bytes: Buffer): void {
     this.#answered(bytes, { sunk: false, cut: false })

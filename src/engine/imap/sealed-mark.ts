@@ -12,11 +12,12 @@ export function isMark(item: FetchItem): boolean {
   return isMarkLabel(`BODY[${printSection(item.section)}]`)
 }
 
-const LABEL_OCTETS = 'BODY[HEADER.FIELDS (X-VESMAIL-ID MESSAGE-ID)]'.length
+/** The label of the answer, as most servers write it. */
+export const MARK_LABEL = 'BODY[HEADER.FIELDS (X-VESMAIL-ID MESSAGE-ID)]'
 
 /** {@link isMarkLabel} of octets in an answer: of every item of every message, so the length decides for most. */
 export function isMarkAt(bytes: Buffer, [from, to]: readonly [number, number]): boolean {
-  const quotes = to - from - LABEL_OCTETS
+  const quotes = to - from - MARK_LABEL.length
   return quotes >= 0 && quotes <= 4 && isMarkLabel(bytes.toString('latin1', from, to))
 }
 
@@ -28,16 +29,16 @@ export function isMarkLabel(label: string): boolean {
 /** @param header a header block, or only the fields of {@link MARK_FIELDS} */
 export function isSealed(header: Buffer): boolean {
   // Asked for every message of a mailbox. Both marks hold these letters, and nothing can stand between them.
-  if (!holdsVes(header)) return false
+  if (!holdsVes(header, 0, header.length)) return false
   const text = header.toString('latin1')
   if (/^X-VESmail-ID[ \t]*:/im.test(text)) return true
   const id = /^Message-ID[ \t]*:((?:.|\r?\n[ \t])*)/im.exec(text)?.[1]
   return id !== undefined && /<[^<>]*>/.exec(id)?.[0].toLowerCase().endsWith(`${ID_SUFFIX}>`) === true
 }
 
-/** `VES` in any case. */
-function holdsVes(octets: Buffer): boolean {
-  for (let i = 2; i < octets.length; i++) {
+/** `VES` in any case: a header without it has no mark. */
+export function holdsVes(octets: Buffer, from: number, to: number): boolean {
+  for (let i = from + 2; i < to; i++) {
     if ((octets[i]! | 0x20) === 0x73 && (octets[i - 1]! | 0x20) === 0x65 && (octets[i - 2]! | 0x20) === 0x76)
       return true
   }

@@ -28,6 +28,8 @@ export interface Work {
   literalSink(text: Buffer, octets: number): LiteralSink | null
   /** A whole FETCH answer; true: it was ours. @param cut literals in it were too much, and stand as empty strings */
   fetch(answer: FetchAnswer, bytes: Buffer, cut: boolean): boolean
+  /** FETCH answers that can be taken together. @param front begins with a response; borrowed @returns octets taken */
+  answers?(front: Buffer): number
   continuation(line: Buffer): void
   expunged(number: number): void
   vanished(ranges: readonly (readonly [number, number])[]): void

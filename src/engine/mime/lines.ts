@@ -31,24 +31,40 @@ const ONES = 0x01010101
 /** Words until a lane of eight bits is full. */
 const MAX_LANE = 255
 
-/** Looks for an LF without a CR before it, in octets that come in pieces. */
-export class BareLineFeeds {
+/**
+ * Looks for what a server serves otherwise than it was given (`imap/view/served-octets.ts`), in octets that come in
+ * pieces: an LF with no CR before it or with more than one, and a CR that ends it all.
+ */
+export class OddLineEnds {
   #found = false
-  #last = 0
+  /** CRs at the end of what came, two at most: more are no other case. */
+  #crs = 0
 
+  /** So far: a CR at the end may still become a line end. */
   get found(): boolean {
     return this.#found
+  }
+
+  /** If nothing follows. */
+  get foundAtEnd(): boolean {
+    return this.#found || this.#crs > 0
   }
 
   push(bytes: Buffer): void {
     if (this.#found || bytes.length === 0) return
     for (let lf = bytes.indexOf(LF); lf >= 0; lf = bytes.indexOf(LF, lf + 1)) {
-      if ((lf === 0 ? this.#last : bytes[lf - 1]) !== CR) {
+      if (this.#crsBefore(bytes, lf) !== 1) {
         this.#found = true
         return
       }
     }
-    this.#last = bytes[bytes.length - 1]!
+    this.#crs = this.#crsBefore(bytes, bytes.length)
+  }
+
+  #crsBefore(bytes: Buffer, end: number): number {
+    let crs = 0
+    while (crs < 2 && end - crs > 0 && bytes[end - crs - 1] === CR) crs++
+    return crs === end ? Math.min(2, crs + this.#crs) : crs
   }
 }
 

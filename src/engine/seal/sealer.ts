@@ -12,7 +12,7 @@
 import { mailboxes } from '../mime/addresses.ts'
 import type { HeaderBlock } from '../mime/header-block.ts'
 import { MAX_HEADER_OCTETS } from '../mime/limits.ts'
-import { BareLineFeeds } from '../mime/lines.ts'
+import { OddLineEnds } from '../mime/lines.ts'
 import { MimeReader } from '../mime/reader.ts'
 import type { Transform, TransformAction } from '../transform.ts'
 import type { SealedSizes } from './exactness.ts'
@@ -54,7 +54,7 @@ export class Sealer implements Transform {
   readonly #options: SealerOptions
   readonly #reader = new MimeReader(MAX_HEADER_OCTETS)
   readonly #asking = new TransformAsking()
-  readonly #bareLineFeeds = new BareLineFeeds()
+  readonly #oddLineEnds = new OddLineEnds()
   #pushedOctets = 0
   #ended = false
   #root: Root | null = null
@@ -92,7 +92,7 @@ export class Sealer implements Transform {
 
   push(bytes: Buffer): TransformAction[] {
     // As far as a message is gathered, wherever it is cut.
-    this.#bareLineFeeds.push(bytes.subarray(0, Math.max(0, this.#maxbufOctets - this.#pushedOctets)))
+    this.#oddLineEnds.push(bytes.subarray(0, Math.max(0, this.#maxbufOctets - this.#pushedOctets)))
     this.#pushedOctets += bytes.length
     this.#reader.push(bytes)
     return this.#step()
@@ -139,9 +139,10 @@ export class Sealer implements Transform {
   }
 
   /** Of a gathered message exact; of a long one by its beginning. */
-  #hasBareLineFeeds(block: HeaderBlock): boolean {
-    if (this.#bareLineFeeds.found || !this.#isLong) return this.#bareLineFeeds.found
-    const header = new BareLineFeeds()
+  #hasOddLineEnds(block: HeaderBlock): boolean {
+    if (!this.#isLong) return this.#oddLineEnds.foundAtEnd
+    if (this.#oddLineEnds.found) return true
+    const header = new OddLineEnds()
     header.push(block.bytes)
     return header.found
   }
@@ -156,7 +157,7 @@ export class Sealer implements Transform {
       addedIdStays: addsId,
       answer: this.#answer!,
       isGathered: !this.#isLong,
-      hasBareLineFeeds: this.#hasBareLineFeeds(block),
+      hasOddLineEnds: this.#hasOddLineEnds(block),
       askBatch: (job, answered) => this.#asking.ask('batch', job, answered),
     })
   }

@@ -56,8 +56,8 @@ export interface SealingParts {
   readonly answer: SealKeyAnswer
   /** The whole message is there: its root's header waits for the sizes. */
   readonly isGathered: boolean
-  /** As far as is known. An IMAP server serves CRLF for each, so what is counted here is not what it will be asked for. */
-  readonly hasBareLineFeeds: boolean
+  /** As far as is known. A server gives them back otherwise, so what is counted here is not what it will be asked for. */
+  readonly hasOddLineEnds: boolean
   readonly askBatch: SealLeafParts['askBatch']
 }
 
@@ -261,7 +261,7 @@ export class Sealing {
 
   /** Sizes that do not hold for what is served are left out, but for the octets where padding has to be cut off. */
   #declarable(sizes: SealedSizes | null, padded: boolean): SealedSizes | null {
-    if (sizes === null || !this.#parts.hasBareLineFeeds) return sizes
+    if (sizes === null || !this.#parts.hasOddLineEnds) return sizes
     return padded ? { body: { octets: sizes.body.octets, lines: null, sealedOctets: null }, parts: null } : null
   }
 

@@ -64,7 +64,7 @@ test('sizes that a reader counts, too', () => {
     // Leaves with us that the plain reader takes apart.
     if (name === '22-boundary-prefix' || name === '24-signed') continue
     const { sealed, declared } = known(plain)
-    if (hasBareLineFeed(plain)) {
+    if (hasOddLineEnd(plain)) {
       assert.equal(declared, null, name)
       continue
     }
@@ -85,12 +85,12 @@ test('what is declared is what is found on opening', () => {
   for (const file of files) {
     const message = readFileSync(new URL(String(file), folder))
     const { counted, declared, read } = known(message)
-    assert.deepEqual(declared, hasBareLineFeed(message) ? null : counted, String(file))
+    assert.deepEqual(declared, hasOddLineEnd(message) ? null : counted, String(file))
     assert.deepEqual(read, counted, String(file))
   }
 })
 
-const hasBareLineFeed = (message: Buffer) => /(?<!\r)\n/.test(message.toString('latin1'))
+const hasOddLineEnd = (message: Buffer) => /(?<!\r)\n|\r\r\n|\r$/.test(message.toString('latin1'))
 
 test('bare LFs are served as CRLF: the sizes are not declared, but for cutting off the padding', () => {
   for (const text of ['Subject: x\n\ny\n', 'Subject: x\r\n\r\ny\nz\r\n', '\nx']) {

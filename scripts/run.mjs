@@ -31,7 +31,7 @@ const mayInstall = !rest.includes('--no-install')
 const args = rest.filter((arg) => arg !== '--no-install')
 
 /** Long tests have programs of their own. */
-const needs = args.some((arg) => arg.startsWith('test/long')) ? [...task.needs, 'readers'] : task.needs
+const needs = args.some((arg) => arg.startsWith('test/long')) ? [...task.needs, 'readers', 'ceph'] : task.needs
 
 const isRoot = process.getuid?.() === 0
 const hasPackages = packagesAreInstalled(ROOT)

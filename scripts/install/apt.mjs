@@ -50,6 +50,11 @@ const PROGRAMS = {
     ],
     why: 'mail clients that the long tests read a large mailbox with',
   },
+  ceph: {
+    executables: ['radosgw', 'radosgw-admin', 'ceph-mon', 'ceph-osd', 'ceph', 'monmaptool'],
+    packages: ['radosgw', 'ceph-mon', 'ceph-osd'],
+    why: 'the object store that the long tests keep copies of mail in',
+  },
   postgresql: {
     executables: ['postgres'],
     packages: ['postgresql'],

@@ -1,6 +1,6 @@
 /**
  * `vesmail check`: says of a configuration what would work, a line for each thing, before somebody reloads it. Changes
- * nothing. Exit 0 when all is well (warnings included), 1 when something is not, 67 when the file cannot be read.
+ * nothing, but for an object that it puts into the spool's bucket and deletes again. Exit 0 when all is well (warnings included), 1 when something is not, 67 when the file cannot be read.
  */
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { createServer } from 'node:net'
@@ -10,14 +10,16 @@ import { daemonConfig, programConfig } from '../base/config/merge.ts'
 import { parseAddress } from '../base/config/option.ts'
 import type { Config } from '../base/config/options.ts'
 import { asGatewayError } from '../base/errors.ts'
-import { silentLog } from '../base/log.ts'
+import { type Log, silentLog } from '../base/log.ts'
 import { fastPath } from '../engine/seal/native.ts'
 import { Networks } from '../net/address.ts'
 import { judgeCertificate } from '../net/certificates.ts'
+import { S3Spool } from '../net/now/spool-s3.ts'
 import { upstreamTls } from '../net/tls.ts'
 import { connectUpstream } from '../net/upstream.ts'
 import { loadBanners } from '../workers/banners.ts'
 import { repositoryUrl, stateDirectory } from '../workers/compose.ts'
+import { spoolOf } from '../workers/spools.ts'
 import { configFailure, DEFAULT_CONFIG } from './daemon.ts'
 
 const CONNECT_MS = 5000
@@ -61,6 +63,7 @@ export async function runCheck(options: CheckOptions, print: (line: string) => v
   const admin = config['admin.listen']
   if (admin !== null) await checkPort(admin.host, admin.port, `admin ${admin.host}:${admin.port}`, tell)
   checkState(config, tell)
+  await checkBuckets(file, tell)
   await checkRepository(file, config, tell)
   for (const provider of options.provider) await checkProvider(provider, config, tell)
   const { kind, reason } = fastPath()
@@ -142,6 +145,36 @@ function checkState(config: Config, tell: Tell): void {
   else tell('ok', `state: ${directory}`)
 }
 
+/** The object stores that copies of mail are spooled in: each once, however many daemons use it. */
+async function checkBuckets(file: ConfigFile, tell: Tell): Promise<void> {
+  const checked = new Set<string>()
+  for (const entry of file.daemons) {
+    const config = daemonConfig(file, entry)
+    const bucket = config['now.s3.bucket']
+    const place = JSON.stringify(Object.entries(config).filter(([key]) => key.startsWith('now.s3.')))
+    if (bucket === null || checked.has(place)) continue
+    checked.add(place)
+    await checkBucket(bucket, config, tell)
+  }
+}
+
+async function checkBucket(bucket: string, config: Config, tell: Tell): Promise<void> {
+  const name = `spool bucket ${bucket}`
+  try {
+    const warn: Log = { ...silentLog, write: (_, __, fields) => tell('warn', `${fields?.key}: ${fields?.reason}`) }
+    const spool = spoolOf(config, warn)
+    if (!(spool instanceof S3Spool)) return
+    try {
+      await spool.probe()
+      tell('ok', `${name}: put, get, list and delete work`)
+    } finally {
+      await spool.close()
+    }
+  } catch (error) {
+    tell('FAIL', `${name}: ${reasonOf(error)}`)
+  }
+}
+
 async function checkRepository(file: ConfigFile, config: Config, tell: Tell): Promise<void> {
   const api = repositoryUrl(file)
   try {
@@ -183,5 +216,5 @@ async function checkProvider(name: string, config: Config, tell: Tell): Promise<
 function reasonOf(error: unknown): string {
   const { code, detail, message } = asGatewayError(error)
   if (code === 'INTERNAL') return error instanceof Error ? error.message : message
-  return String(detail.reason ?? message)
+  return String(detail.reason ?? (detail.key === undefined ? message : `${detail.key}: ${detail.text}`))
 }

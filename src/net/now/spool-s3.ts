@@ -4,6 +4,7 @@
  *
  * The store's client is loaded when the first copy comes: it is large, and most installations have none.
  */
+import { randomUUID } from 'node:crypto'
 import { readFileSync, statSync } from 'node:fs'
 import { Agent } from 'node:https'
 import type { S3Client } from '@aws-sdk/client-s3'
@@ -20,6 +21,7 @@ import {
   type SpoolWriter,
 } from './spool.ts'
 import { outlived } from './spool-retention.ts'
+import { nameOf, statusOf, storeError } from './spool-s3-failure.ts'
 
 export interface S3Options {
   /** http: or https:, host and port. */
@@ -115,6 +117,38 @@ export class S3Spool implements Spool {
       return gone.length
     } catch (error) {
       throw storeError(error, this.#options)
+    }
+  }
+
+  /**
+   * Does with an object of its own all that the spool will do, so that what is wrong shows before mail comes. A run that is
+   * killed leaves that object, which is no copy and is never taken for one.
+   * @throws {GatewayError} IO naming the step
+   */
+  async probe(): Promise<void> {
+    const { sdk, client, bucket } = await this.#opened()
+    const object = { Bucket: bucket, Key: `${this.#options.prefix}vesmail-check-${randomUUID()}` }
+    const step = async <T>(name: string, run: () => Promise<T>): Promise<T> => {
+      try {
+        return await run()
+      } catch (error) {
+        throw storeError(error, this.#options, name)
+      }
+    }
+    await step('put', () => client.send(new sdk.PutObjectCommand({ ...object, Body: PROBE_TEXT })))
+    try {
+      const text = await step('get', async () => {
+        const { Body } = await client.send(new sdk.GetObjectCommand(object))
+        return Body?.transformToString()
+      })
+      if (text !== PROBE_TEXT) {
+        const reason = 'object store: get: what comes back is not what was put'
+        throw new GatewayError('IO', { reason })
+      }
+      const list = new sdk.ListObjectsV2Command({ Bucket: bucket, Prefix: object.Key, MaxKeys: 1 })
+      await step('list', () => client.send(list))
+    } finally {
+      await step('delete', () => client.send(new sdk.DeleteObjectCommand(object)))
     }
   }
 
@@ -275,6 +309,7 @@ class S3Writer implements SpoolWriter {
 }
 
 const MESSAGE_TYPE = 'message/rfc822'
+const PROBE_TEXT = 'written by vesmail check; may be deleted\n'
 
 /** @returns null where the store does not know this request */
 async function unlessUnknown<T>(answer: Promise<T>): Promise<T | null> {
@@ -345,43 +380,4 @@ export function readS3Credentials(file: string): { readonly credentials: S3Crede
     const reason = (error as NodeJS.ErrnoException).code ?? 'expected {"accessKeyId": "…", "secretAccessKey": "…"}'
     throw new GatewayError('CONFIG_INVALID', { key: 'now.s3.credentials', text: `${file}: ${reason}` })
   }
-}
-
-/** For the log: what is wrong, and which key of the configuration to look at. */
-function storeError(error: unknown, { endpoint, bucket, region }: S3Options): GatewayError {
-  if (error instanceof GatewayError) return error
-  return new GatewayError('IO', { reason: `object store: ${adviceFor(error, endpoint, bucket, region)}` }, error)
-}
-
-function adviceFor(error: unknown, endpoint: string, bucket: string, region: string): string {
-  const name = nameOf(error)
-  const code = (error as NodeJS.ErrnoException).code
-  switch (name) {
-    case 'NoSuchBucket':
-      return `no bucket "${bucket}": create it, or correct now.s3.bucket`
-    case 'InvalidAccessKeyId':
-    case 'SignatureDoesNotMatch':
-    case 'InvalidClientTokenId':
-      return `the credentials are refused (${name}): check now.s3.credentials`
-    case 'AccessDenied':
-    case 'Forbidden':
-      return `access to bucket "${bucket}" is denied: give these credentials get, put, delete and list on it`
-    case 'PermanentRedirect':
-    case 'AuthorizationHeaderMalformed':
-      return `bucket "${bucket}" is not in region "${region}": correct now.s3.region`
-    case 'RequestTimeTooSkewed':
-      return 'this machine’s clock is wrong'
-    default:
-      if (code !== undefined && /^E[A-Z]+$/.test(code))
-        return `${endpoint} cannot be reached (${code}): check now.s3.endpoint`
-      return `${name} ${statusOf(error) ?? ''}`.trim()
-  }
-}
-
-function nameOf(error: unknown): string {
-  return error instanceof Error ? error.name : 'unknown'
-}
-
-function statusOf(error: unknown): number | undefined {
-  return (error as { $metadata?: { httpStatusCode?: number } }).$metadata?.httpStatusCode
 }

@@ -108,6 +108,71 @@ const MESSAGE = lines(
   '',
 )
 
+const INNER = lines(
+  'Subject: within',
+  'Content-Type: multipart/mixed; boundary=in',
+  '',
+  '--in',
+  '',
+  'a cormorant',
+  '--in',
+  'Content-Type: application/octet-stream; name=x.bin',
+  'Content-Transfer-Encoding: base64',
+  '',
+  'AAEC',
+  '--in--',
+  '',
+)
+
+/** Encoded as mail programs do that know better: RFC 2046 §5.2.1 forbids it. */
+function encodedIn(message: string, encoding: 'base64' | 'quoted-printable' | 'x-unknown'): string {
+  const octets = Buffer.from(message, 'latin1')
+  const body =
+    encoding === 'base64' ? octets.toString('base64').replace(/.{76}/g, '$&\r\n') : message.replaceAll('=', '=3D')
+  return lines('Content-Type: message/rfc822', `Content-Transfer-Encoding: ${encoding}`, '', body)
+}
+
+test('a nested message that came encoded is shown as one, and saved as what it was', async () => {
+  for (const encoding of ['base64', 'quoted-printable'] as const) {
+    const message = lines(
+      'Subject: forwarded',
+      'Content-Type: multipart/mixed; boundary=out',
+      '',
+      '--out',
+      encodedIn(INNER, encoding),
+      '--out--',
+      '',
+    )
+    const view = shown(message)
+    const [section] = view.sections
+    assert.ok(section?.kind === 'message' && view.sections.length === 1)
+    assert.equal(section.message.subject, 'within')
+    assert.deepEqual(section.message.sections, [{ kind: 'text', text: 'a cormorant', complete: true }])
+    assert.equal(await hex(section.message.attachments[0]!.octets), '000102')
+    assert.deepEqual(
+      view.attachments.map(({ name, complete }) => [name, complete]),
+      [['within.eml', true]],
+    )
+    assert.equal(await hex(view.attachments[0]!.octets), Buffer.from(INNER, 'latin1').toString('hex'))
+    for (const step of [1, 5, 77]) assert.deepEqual(await whole(shown(message, step)), await whole(view))
+    // Cut in the middle of it: what is there is read.
+    const half = shown(message.slice(0, message.length - 40), 100, true)
+    assert.ok(half.sections[0]?.kind === 'message' && half.attachments[0]?.complete === false)
+  }
+})
+
+test('encoded messages in each other are read to a bound, an encoding that nobody knows is not guessed at', async () => {
+  let message = INNER
+  for (let n = 0; n < 6; n++) message = encodedIn(message, 'base64')
+  let view = shown(message)
+  let levels = 0
+  for (; view.sections[0]?.kind === 'message'; levels++) view = view.sections[0].message
+  assert.equal(levels, 3)
+  assert.equal(view.attachments.length, 1)
+  const unknown = shown(encodedIn(INNER, 'x-unknown'))
+  assert.deepEqual([unknown.sections, unknown.attachments.length], [[], 1])
+})
+
 test('alternatives, inline images, nested messages, attachments; the same for every cut of the input', async () => {
   const view = shown(MESSAGE)
   assert.equal(view.from, 'Jörg <joerg@x.org>')

@@ -2,9 +2,10 @@
  * An opened message taken apart for reading: octets in, a tree of parts out, bodies decoded. Whatever comes, some tree
  * comes out; what is malformed is read as text. Not what is shown of it: see `view.ts`.
  */
+import { GatewayError } from '../../base/errors.ts'
 import { type MediaType, parseMediaType, parseParameters } from '../../engine/imap/view/parameters.ts'
 import { Words } from '../../engine/imap/view/words.ts'
-import { transferEncoding } from '../../engine/mime/content-type.ts'
+import { type TransferEncoding, transferEncoding } from '../../engine/mime/content-type.ts'
 import { type HeaderBlock, type HeaderField, unfoldedValue } from '../../engine/mime/header-block.ts'
 import { MAX_BOUNDARY_OCTETS, MAX_CONTAINERS, MAX_NESTING, MAX_SEALED_HEADER_OCTETS } from '../../engine/mime/limits.ts'
 import { type MimeEvent, MimeReader, type PartKind } from '../../engine/mime/reader.ts'
@@ -30,6 +31,21 @@ export interface Part {
   complete: boolean
 }
 
+/**
+ * Messages that came encoded, within each other. An encoding of them is forbidden (RFC 2046 §5.2.1) and used all the same,
+ * rarely more than once; each costs a copy, which is what this bounds.
+ */
+const MAX_ENCODED_MESSAGES = 3
+
+/** Where a reader stands that reads a message out of an encoded part. */
+interface Outer {
+  readonly depth: number
+  readonly containers: number
+  readonly encoded: number
+}
+
+const OUTERMOST: Outer = { depth: 0, containers: 0, encoded: 0 }
+
 export class PartReader {
   readonly #reader = new MimeReader(MAX_SEALED_HEADER_OCTETS)
   /** The parts that are open, the root first. */
@@ -38,7 +54,14 @@ export class PartReader {
   readonly #messages: Part[] = []
   #root: Part | null = null
   #decode: ((octets: Uint8Array | null) => Uint8Array) | null = null
-  #containers = 0
+  readonly #outer: Outer
+  /** Those around count: no way to write a message has more of them. */
+  #containers: number
+
+  constructor(outer = OUTERMOST) {
+    this.#outer = outer
+    this.#containers = outer.containers
+  }
 
   /** The buffer is kept. @throws GatewayError MIME_HEADER_TOO_LARGE */
   push(octets: Buffer): void {
@@ -50,7 +73,7 @@ export class PartReader {
   end(cut: boolean): Part | null {
     if (cut) {
       for (const part of this.#open) part.complete = false
-      if (this.#decode !== null) this.#open.at(-1)!.content.push(this.#decode(null))
+      if (this.#decode !== null) this.#endLeaf(this.#open.at(-1)!, true)
       return this.#root
     }
     this.#reader.end()
@@ -88,7 +111,7 @@ export class PartReader {
         break
       case 'end': {
         const part = this.#open.pop()!
-        if (this.#decode !== null) part.content.push(this.#decode(null))
+        if (this.#decode !== null) this.#endLeaf(part, false)
         this.#decode = null
         if (part === this.#messages.at(-1)) this.#messages.pop()
         break
@@ -96,6 +119,28 @@ export class PartReader {
       case 'no-part':
         break
     }
+  }
+
+  #endLeaf(part: Part, cut: boolean): void {
+    part.content.push(this.#decode!(null))
+    if (isMessage(part) && encodingOf(part) !== 'other') this.#readWithin(part, cut)
+  }
+
+  /** A message that came encoded is read when it is whole, and is what its part holds, as if it were not. */
+  #readWithin(part: Part, cut: boolean): void {
+    const depth = this.#outer.depth + this.#reader.depth + 1
+    const encoded = this.#outer.encoded + 1
+    if (encoded > MAX_ENCODED_MESSAGES || depth >= MAX_NESTING || this.#containers >= MAX_CONTAINERS) return
+    const within = new PartReader({ depth, containers: ++this.#containers, encoded })
+    try {
+      within.push(Buffer.concat(part.content))
+      const root = within.end(cut)
+      if (root !== null) part.children.push(root)
+    } catch (error) {
+      // It stays what it is without: a file to save.
+      if (!(error instanceof GatewayError)) throw error
+    }
+    this.#containers = within.#containers
   }
 
   #keep(octets: Uint8Array): void {
@@ -115,10 +160,11 @@ export class PartReader {
     this.#reader.enter(kind)
   }
 
-  #kindOf({ type, media, fields }: Part): PartKind {
-    if (this.#reader.depth >= MAX_NESTING || this.#containers >= MAX_CONTAINERS) return { kind: 'leaf' }
-    const plain = transferEncoding(named(fields, 'content-transfer-encoding')) === 'identity'
-    if (type === 'message/rfc822' || type === 'message/global') return plain ? { kind: 'message' } : { kind: 'leaf' }
+  #kindOf(part: Part): PartKind {
+    const { type, media } = part
+    if (this.#outer.depth + this.#reader.depth >= MAX_NESTING || this.#containers >= MAX_CONTAINERS)
+      return { kind: 'leaf' }
+    if (isMessage(part)) return { kind: encodingOf(part) === 'identity' ? 'message' : 'leaf' }
     // An encoding of a multipart is forbidden, written all the same, and means nothing (RFC 2045 §6.4).
     const boundary = type.startsWith('multipart/')
       ? media.parameters.find(({ name }) => name.toLowerCase() === 'boundary')?.value
@@ -126,6 +172,14 @@ export class PartReader {
     const usable = boundary !== undefined && boundary !== '' && boundary.length <= MAX_BOUNDARY_OCTETS
     return usable ? { kind: 'multipart', boundary } : { kind: 'leaf' }
   }
+}
+
+function isMessage({ type }: Part): boolean {
+  return type === 'message/rfc822' || type === 'message/global'
+}
+
+function encodingOf({ fields }: Part): TransferEncoding {
+  return transferEncoding(named(fields, 'content-transfer-encoding'))
 }
 
 export function named(fields: readonly HeaderField[], name: string): HeaderField[] {
@@ -160,7 +214,7 @@ function partOf(fields: readonly HeaderField[], parent: Part | undefined): Part 
 
 /** Pieces of a body in, decoded octets out; null at its end. */
 function decoderOf(part: Part): (octets: Uint8Array | null) => Uint8Array {
-  switch (transferEncoding(named(part.fields, 'content-transfer-encoding'))) {
+  switch (encodingOf(part)) {
     case 'base64':
       return base64Decoder()
     case 'quoted-printable':

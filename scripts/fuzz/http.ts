@@ -1,6 +1,6 @@
 /**
  * Fuzz targets of the HTTP side's parsers: requests (chunked bodies with them), WebSocket frames, JSON asks, the head of
- * an upload. Each has to give the same in one piece and in pieces, to hold no more than its limits, and to throw nothing
+ * an upload, the address of the viewer. Each has to give the same in one piece and in pieces, to hold no more than its limits, and to throw nothing
  * but a GatewayError.
  */
 import assert from 'node:assert/strict'
@@ -9,6 +9,7 @@ import { RequestFramer } from '../../src/net/http-request-framer.ts'
 import { parseAsk } from '../../src/net/now/ask.ts'
 import { HeaderScan } from '../../src/net/now/header-scan.ts'
 import { MAX_SLICE_OCTETS, WebSocketSlicer } from '../../src/net/websocket-slicer.ts'
+import { askedMessage, onboardingLink } from '../../src/viewer/page/address.ts'
 import { type Dice, mutate } from '../../test/engine/seal/generate.ts'
 import type { FuzzTarget } from './target.ts'
 
@@ -193,6 +194,31 @@ function scanned(pieces: readonly Buffer[]): string {
   }
 }
 
+const QUERY = [
+  'msgid=',
+  'email=',
+  'token=',
+  '&',
+  '=',
+  '%3C',
+  '%3E',
+  '<',
+  '>',
+  '.m.ves.world',
+  '%',
+  '%C3',
+  '+',
+  'a@b',
+  '?',
+  '#',
+]
+
+/** As a browser gives it: each character printable ASCII, the rest percent-encoded; and as no browser would. */
+function address(dice: Dice): string {
+  const text = some(dice, QUERY, 12).join('') + (dice.oneIn(20) ? 'x'.repeat(dice.below(3000)) : '')
+  return worse(Buffer.from(text, 'latin1'), dice).toString('latin1')
+}
+
 export const HTTP_TARGETS: readonly FuzzTarget[] = [
   {
     name: 'http-requests',
@@ -223,6 +249,20 @@ export const HTTP_TARGETS: readonly FuzzTarget[] = [
       if (dice.oneIn(500)) lines.push(`X: ${'x'.repeat(dice.below(300_000))}${end}`)
       const octets = worse(Buffer.from(`${lines.join('')}${end}body`), dice)
       assert.equal(scanned(cut(octets, dice)), scanned([octets]))
+    },
+  },
+  {
+    name: 'viewer-address',
+    run: (dice) => {
+      const text = address(dice)
+      const id = askedMessage(`?${text}`)
+      assert.ok(id === null || (id !== '' && id.length <= 998), `id ${id}`)
+      // What it took it takes again: the link that the page would write leads to the same message.
+      if (id !== null && !/^<.*>$|^\s|\s$|\.m\.ves\.world$/.test(id)) {
+        assert.equal(askedMessage(`?msgid=${encodeURIComponent(id.toWellFormed())}`), id.toWellFormed())
+      }
+      const { email, token } = onboardingLink(`#${text}`)
+      assert.ok(email.length <= 320 && token.length <= 79)
     },
   },
 ]

@@ -3,6 +3,7 @@
  * takes a key. Nothing is kept in the browser but the id of a message that waits for its reader's vault.
  */
 import type { Failure, ViewerConfig } from '../reader.ts'
+import { askedMessage, onboardingLink } from './address.ts'
 import { button, el, field } from './dom.ts'
 import { mailView } from './message.ts'
 import type { Ask, Told } from './protocol.ts'
@@ -73,24 +74,6 @@ function showFailure(place: Element, failure: Failure, detail: string): void {
   place.prepend(note)
   note.focus()
   status.textContent = ''
-}
-
-// ── which message ──
-
-/** `?msgid=…`, or all of the query, or what follows the last slash, as installations write it (`now.url`). */
-function askedMessage(): string | null {
-  const query = new URLSearchParams(location.search).get('msgid')
-  const id = (query ?? '')
-    .trim()
-    .replace(/^<(.*)>$/, '$1')
-    .replace(/\.m\.ves\.world$/, '')
-  return id === '' ? null : id
-}
-
-/** `#email=…&token=…` of the onboarding mail; in an invitation the token is empty. */
-function onboardingLink(): { readonly email: string; readonly token: string } {
-  const values = new URLSearchParams(location.hash.slice(1))
-  return { email: values.get('email') ?? '', token: values.get('token') ?? '' }
 }
 
 // ── open ──
@@ -178,7 +161,7 @@ function showSetUp({ email, token }: { readonly email: string; readonly token: s
 }
 
 function showKeys(email: string, password: string, recoveryKey: string): void {
-  const messageId = askedMessage() ?? localStorage.getItem(WAITING)
+  const messageId = askedMessage(location.search) ?? localStorage.getItem(WAITING)
   const keptBox = el('input', { type: 'checkbox', id: 'kept' })
   const goOn = button(say('goOn'), () => void open(messageId!, email, password, place), 'main')
   goOn.disabled = true
@@ -201,17 +184,18 @@ function showKeys(email: string, password: string, recoveryKey: string): void {
   show(heading(say('madeTitle')), place)
 }
 
-function keyField(name: string, label: string, value: string): HTMLElement {
+function keyField(name: 'veskey' | 'recovery', label: string, value: string): HTMLElement {
   const made = field(label, { name, value, readOnly: true, spellcheck: false, className: 'key' })
   const input = made.querySelector('input')!
   input.addEventListener('focus', () => input.select())
-  made.append(
-    button(say('copy'), () => {
-      void navigator.clipboard.writeText(value).then(() => {
-        status.textContent = say('copied')
-      })
-    }),
-  )
+  const copy = button(say('copy'), () => {
+    void navigator.clipboard.writeText(value).then(() => {
+      status.textContent = say('copied')
+    })
+  })
+  // Who hears the page has to know which of the two it is.
+  copy.setAttribute('aria-label', say(name === 'veskey' ? 'copyVeskey' : 'copyRecovery'))
+  made.append(copy)
   return made
 }
 
@@ -226,8 +210,8 @@ async function start(): Promise<void> {
 }
 
 function route(): void {
-  const link = onboardingLink()
-  const messageId = askedMessage()
+  const link = onboardingLink(location.hash)
+  const messageId = askedMessage(location.search)
   if (link.token !== '') showSetUp(link)
   else if (messageId !== null) showLogin(messageId)
   // An invitation names the address, and no message.

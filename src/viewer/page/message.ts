@@ -124,7 +124,7 @@ function htmlView(section: Extract<Section, { kind: 'html' }>): HTMLElement {
 }
 
 /** The frame tells when it can take the message. */
-function frameWith(html: string, withRemote: boolean): HTMLIFrameElement {
+function frameWith(html: string, withRemote: boolean): HTMLElement {
   const frame = el('iframe', {
     title: say('messageText'),
     src: `${document.documentElement.dataset.frame}${withRemote ? '?images' : ''}`,
@@ -138,7 +138,7 @@ function frameWith(html: string, withRemote: boolean): HTMLIFrameElement {
     frame.contentWindow?.postMessage({ html, title: say('messageText') }, '*')
   }
   window.addEventListener('message', ready)
-  return frame
+  return el('div', { className: 'frame' }, frame)
 }
 
 function attachmentsView(attachments: readonly Attachment[], level: number): HTMLElement {

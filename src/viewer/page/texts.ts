@@ -35,6 +35,8 @@ const en = {
   yourVeskey: 'VESkey: opens your mail, here and in your mail program',
   recoveryKey: 'Recovery key: for the day that you have lost the VESkey',
   copy: 'Copy',
+  copyVeskey: 'Copy the VESkey',
+  copyRecovery: 'Copy the recovery key',
   copied: 'Copied.',
   saveKeys: 'Save both as a file',
   kept: 'I have kept both',

@@ -21,6 +21,7 @@ import { loadBanners } from '../workers/banners.ts'
 import { repositoryUrl, stateDirectory } from '../workers/compose.ts'
 import { spoolOf } from '../workers/spools.ts'
 import { configFailure, DEFAULT_CONFIG } from './daemon.ts'
+import { repositoryArguments } from './repository-companion.ts'
 
 const CONNECT_MS = 5000
 
@@ -64,6 +65,7 @@ export async function runCheck(options: CheckOptions, print: (line: string) => v
   if (admin !== null) await checkPort(admin.host, admin.port, `admin ${admin.host}:${admin.port}`, tell)
   checkState(config, tell)
   await checkBuckets(file, tell)
+  attempt('repository', tell, () => repositoryArguments(config))
   await checkRepository(file, config, tell)
   for (const provider of options.provider) await checkProvider(provider, config, tell)
   const { kind, reason } = fastPath()

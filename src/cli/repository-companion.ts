@@ -9,6 +9,7 @@ import type { Config } from '../base/config/options.ts'
 import { GatewayError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import type { Companion } from '../guard/guard.ts'
+import { readRepositoryConfig } from './repository-config.ts'
 
 const MAIN_FILE = fileURLToPath(new URL('../../bin/vesmail.ts', import.meta.url))
 const START_MS = 30_000
@@ -26,6 +27,7 @@ export class RepositoryCompanion implements Companion {
   #deaths = 0
   #timer: NodeJS.Timeout | undefined
   #stopping = false
+  #isConfigured = false
 
   constructor(log: Log, mainFile = MAIN_FILE) {
     this.#log = log
@@ -34,7 +36,19 @@ export class RepositoryCompanion implements Companion {
 
   /** @throws {GatewayError} IO where it does not come up at the first start */
   async configure(config: Config): Promise<void> {
-    const args = argumentsOf(config)
+    let args: string[] | null
+    try {
+      args = repositoryArguments(config)
+    } catch (error) {
+      // At a reload the one that runs goes on as it was.
+      if (!this.#isConfigured || !(error instanceof GatewayError)) throw error
+      this.#log.write('error', 'repository', {
+        result: 'kept as it was',
+        reason: String(error.detail.reason ?? error.detail.text),
+      })
+      return
+    }
+    this.#isConfigured = true
     if (JSON.stringify(args) === JSON.stringify(this.#args)) return
     this.#args = args
     await this.#end()
@@ -100,11 +114,43 @@ export class RepositoryCompanion implements Companion {
   }
 }
 
-function argumentsOf(config: Config): string[] | null {
+/** @returns null where no repository is embedded. @throws {GatewayError} CONFIG_INVALID naming the option */
+export function repositoryArguments(config: Config): string[] | null {
   const listen = config['repository.listen']
   if (listen === null) return null
   const host = listen.host.includes(':') ? `[${listen.host}]` : listen.host
   const data = config['repository.data'] ?? '/var/lib/vesmail/repository'
-  const settings = config['repository.config'] === null ? [] : ['--config', config['repository.config']]
-  return ['repository', 'serve', '--listen', `${host}:${listen.port}`, '--data', data, ...settings]
+  const file = config['repository.config']
+  const domains = config['repository.domains']
+  return [
+    ...['repository', 'serve', '--listen', `${host}:${listen.port}`, '--data', data],
+    ...(file === null ? [] : ['--config', file]),
+    ...databaseArguments(config),
+    // Those of the command line are all that are served.
+    ...(domains === null ? [] : ['vesmail', ...domains]).flatMap((domain) => ['--domain', domain]),
+    ...(config['repository.origins'] ?? []).flatMap((origin) => ['--origin', origin]),
+  ]
+}
+
+function databaseArguments(config: Config): string[] {
+  const url = config['repository.url']
+  if (config['repository.store'] === 'sqlite') {
+    if (url !== null) throw invalid('repository.url', 'is for repository.store "postgresql", which is "sqlite"')
+    return []
+  }
+  if (url === null) {
+    if (readRepositoryConfig(config['repository.config']).database !== undefined) return []
+    throw invalid('repository.url', 'is needed with repository.store "postgresql", or "database" in repository.config')
+  }
+  if (!/^postgres(ql)?:\/\//.test(url) || !URL.canParse(url)) throw invalid('repository.url', 'expected postgresql://…')
+  // Everybody on this machine can read the arguments of a process.
+  const { password, searchParams } = new URL(url)
+  if (password !== '' || searchParams.has('password')) {
+    throw invalid('repository.url', 'has a password: put it as "database" into the file of repository.config, mode 600')
+  }
+  return ['--database', url]
+}
+
+function invalid(key: string, text: string): GatewayError {
+  return new GatewayError('CONFIG_INVALID', { key, text, reason: `${key} ${text}` })
 }

@@ -254,7 +254,10 @@ export const OPTIONS = {
     scope: 'process',
     doc: 'Where the embedded repository keeps its data.',
   }),
-  'repository.url': text({ scope: 'process', doc: 'PostgreSQL connection URL.' }),
+  'repository.url': text({
+    scope: 'process',
+    doc: 'PostgreSQL connection URL, without a password: one that has it belongs into repository.config, as database.',
+  }),
   'repository.domains': list({ scope: 'process', doc: 'Domains that are served besides vesmail, demo and x-….' }),
   'repository.origins': list({ scope: 'process', doc: 'Origins whose pages may call the repository.' }),
 } as const

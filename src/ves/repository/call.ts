@@ -60,6 +60,8 @@ export interface Call {
   readonly notes: AuditNote[]
   /** Done when the transaction is over and its connection free: sealing takes milliseconds for some keys. */
   readonly afterwards: (() => void | Promise<void>)[]
+  /** A transaction of its own, when this one is over: for what comes after the answer. */
+  readonly later: (work: (db: Db) => Promise<void>) => Promise<void>
   /** Rows, and octets of encData, that this request may still load: `fields` multiply. */
   readonly budget: { rows: number; octets: number }
 }

@@ -15,7 +15,8 @@ export interface MailTemplate {
 }
 
 export interface Mailer {
-  onboarding(email: string, token: string): void
+  /** @param lost is called where it did not go out; those who end the mailer wait for it */
+  onboarding(email: string, token: string, lost: () => Promise<void>): void
   invite(email: string, sender: string): void
   recoveryStarted(email: string, readyMs: number): void
   close(): Promise<void>
@@ -75,8 +76,8 @@ export class SmtpMailer implements Mailer {
     } as Parameters<typeof createTransport>[0])
   }
 
-  onboarding(email: string, token: string): void {
-    this.#send('onboarding', email, { url: this.#url(email, token) })
+  onboarding(email: string, token: string, lost: () => Promise<void>): void {
+    this.#send('onboarding', email, { url: this.#url(email, token) }, lost)
   }
 
   invite(email: string, sender: string): void {
@@ -102,10 +103,11 @@ export class SmtpMailer implements Mailer {
     return filled(this.#options.onboardingUrl, { email: encodeURIComponent(email), token: encodeURIComponent(token) })
   }
 
-  #send(kind: MailKind, email: string, values: Record<string, string>): void {
+  #send(kind: MailKind, email: string, values: Record<string, string>, lost = async (): Promise<void> => {}): void {
     const { log, from, templates } = this.#options
     if (this.#open.size >= MAX_WAITING) {
       log.write('warn', 'repository-mail', { kind, result: 'dropped' })
+      this.#until(lost(), kind)
       return
     }
     const template = templates?.[kind] ?? DEFAULT_TEMPLATES[kind]
@@ -120,9 +122,21 @@ export class SmtpMailer implements Mailer {
         headers: { 'Auto-Submitted': 'auto-generated' },
       })
       .then(() => log.write('info', 'repository-mail', { kind, result: 'sent' }))
-      .catch((error: Error) => log.write('error', 'repository-mail', { kind, result: 'failed', reason: error.message }))
-      .finally(() => this.#open.delete(sent))
-    this.#open.add(sent)
+      .catch((error: Error) => {
+        log.write('error', 'repository-mail', { kind, result: 'failed', reason: error.message })
+        return lost()
+      })
+    this.#until(sent, kind)
+  }
+
+  #until(work: Promise<void>, kind: MailKind): void {
+    const { log } = this.#options
+    const over = work
+      .catch((error: Error) =>
+        log.write('error', 'repository-mail', { kind, result: 'not taken back', reason: error.message }),
+      )
+      .finally(() => this.#open.delete(over))
+    this.#open.add(over)
   }
 }
 

@@ -197,6 +197,7 @@ export class Repository {
       sealer,
       notes: [],
       afterwards,
+      later: (work) => store.transaction((later) => work(later)),
       budget: { rows: MAX_ROWS, octets: MAX_OCTETS },
     }
   }

@@ -18,11 +18,13 @@ interface Mail {
 /** A repository whose mails arrive at a real SMTP server. */
 async function withMail(
   use: (harness: Harness, mails: () => Promise<readonly Mail[]>) => Promise<void>,
+  takes: () => boolean = () => true,
 ): Promise<void> {
   const mails: Mail[] = []
   const server = new SMTPServer({
     authOptional: true,
     disabledCommands: ['STARTTLS'],
+    onMailFrom: (_address, _session, done) => done(takes() ? null : new Error('not now')),
     onData: (stream, session, done) => {
       simpleParser(stream, {}).then((mail) => {
         mails.push({
@@ -104,6 +106,28 @@ test('an address gets three mails a day, and one peer causes ten an hour, with t
     await h.ok('POST', 'onboarding', { body: { email: 'a@lab.test' } })
     assert.equal((await mails()).length, 14)
   })
+})
+
+test('a mail that does not go out is none of the three a day', async () => {
+  let takes = false
+  await withMail(
+    async (h, mails) => {
+      const ask = async (): Promise<number> => {
+        // Notes are told apart by their time.
+        h.nowMs++
+        assert.deepEqual(await h.ok('POST', 'onboarding', { body: { email: 'a@lab.test' } }), {})
+        return (await mails()).length
+      }
+      for (let n = 0; n < 4; n++) assert.equal(await ask(), 0)
+      takes = true
+      assert.deepEqual([await ask(), await ask()], [1, 2])
+      takes = false
+      assert.equal(await ask(), 2)
+      takes = true
+      assert.deepEqual([await ask(), await ask()], [3, 3])
+    },
+    () => takes,
+  )
 })
 
 test('who is written to without an account hears of it once a day', async () => {

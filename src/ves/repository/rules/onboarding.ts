@@ -3,7 +3,7 @@ import { GatewayError } from '../../../base/errors.ts'
 import type { Reader } from '../body.ts'
 import { type Call, note } from '../call.ts'
 import { invalid } from '../refuse.ts'
-import { countMails, insertMailToken, noteMail } from '../store/mail-tokens.ts'
+import { countMails, insertMailToken, noteMail, unnoteMail } from '../store/mail-tokens.ts'
 import { userByEmail } from '../store/users.ts'
 import { hashToken, randomToken } from '../tokens.ts'
 import type { View } from '../views/keys.ts'
@@ -31,7 +31,9 @@ export async function startOnboarding(call: Call, body: { readonly email: string
   await insertMailToken(db, { hash: hashToken(token), email: body.email, expiresMs: nowMs + TOKEN_MS })
   await noteMail(db, { email: body.email, kind: 'onboarding' }, nowMs)
   if (user !== null) note(call, 'account.onboarding', `user:${user.id}`, [], user.id)
-  call.afterwards.push(() => mailer.onboarding(body.email, token))
+  // One that never came shall not use up the day's: a mail server that is down for an hour would cost a day.
+  const takeBack = () => call.later((later) => unnoteMail(later, { email: body.email, kind: 'onboarding' }, nowMs))
+  call.afterwards.push(() => mailer.onboarding(body.email, token, takeBack))
   return {}
 }
 

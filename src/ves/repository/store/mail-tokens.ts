@@ -42,3 +42,13 @@ export async function noteMail(db: Db, mail: { email: string; kind: string }, no
   await db.deleteFrom('mail_sent').where('email', '=', mail.email).where('sent_ms', '<', weekAgo).execute()
   await db.deleteFrom('mail_tokens').where('email', '=', mail.email).where('expires_ms', '<', weekAgo).execute()
 }
+
+/** Takes back what {@link noteMail} noted at that time: the mail did not go out. */
+export async function unnoteMail(
+  db: Db,
+  { email, kind }: { email: string; kind: string },
+  nowMs: number,
+): Promise<void> {
+  const ofThat = db.deleteFrom('mail_sent').where('email', '=', email).where('kind', '=', kind)
+  await ofThat.where('sent_ms', '=', nowMs).execute()
+}

@@ -29,13 +29,20 @@ test('and that of a process which has no flags, loading the gateway included', (
   assert.ok(youngKib(['--input-type=module'], before) <= 2048)
 })
 
-/** What the young generation has when three hundred thousand objects have come and stayed. */
+/**
+ * What the young generation has, mostly, when three hundred thousand objects have come and stayed. A collection whose
+ * survivors do not fit takes pages beyond it that go with the next one: so not one look, but the middle of many.
+ */
 function youngKib(flags: string[], before = ''): number {
   const script = `
     ${before}
     const kept = Array.from({ length: 300_000 }, (_, i) => ({ i, of: [i] }))
-    const space = process.getBuiltinModule('node:v8').getHeapSpaceStatistics().find((one) => one.space_name === 'new_space')
-    console.log(kept.length > 0 && space.space_size / 1024)`
+    const looks = Array.from({ length: 15 }, () => {
+      for (let i = 0; i < 200_000; i++) kept[i % 10] = { i, of: [i] }
+      const spaces = process.getBuiltinModule('node:v8').getHeapSpaceStatistics()
+      return spaces.find((one) => one.space_name === 'new_space').space_size / 1024
+    })
+    console.log(looks.sort((a, b) => a - b)[7])`
   return Number(execFileSync(process.execPath, [...flags, '-e', script]))
 }
 

@@ -4,10 +4,9 @@
  */
 import { createDecipheriv } from 'node:crypto'
 import { GatewayError } from '../../base/errors.ts'
-import type { Base64Layout } from '../mime/transfer/base64-layout.ts'
-import { base64EncodedOctets, maxBase64Decoded, maxQuotedPrintable } from '../mime/transfer/codecs.ts'
+import { maxBase64Decoded } from '../mime/transfer/codecs.ts'
 import type { BatchResult } from './batch.ts'
-import type { BodyEncoding } from './body-encoding.ts'
+import { type BodyEncoding, type Encoded, encodeInto, maxEncodedOctets, startEncoding } from './body-encoding.ts'
 import { copyOf, FEEDBACK_OCTETS, openedChunksOctets, SEALED_CHUNK_OCTETS } from './chunk-cipher.ts'
 import { keyAndIv, openWhole } from './ciphers.ts'
 import type { CipherAlgo, MessageKey } from './message-key.ts'
@@ -24,12 +23,7 @@ export interface OpenState {
   readonly carry: Uint32Array
   /** Ciphertext short of a chunk. */
   readonly unopened: Uint8Array
-  /** Plaintext that cannot be encoded yet. */
-  readonly unwritten: Uint8Array
-  /** Characters in the current line of the encoding. */
-  readonly column: number
-  /** Something was written: a layout's `before` is out. */
-  readonly begun: boolean
+  readonly encoded: Encoded
 }
 
 /** Text octets coded in one go, see `batch-seal.ts`. */
@@ -52,9 +46,7 @@ export function startOpenState(key: MessageKey, encoding: BodyEncoding): OpenSta
     feedback: key.algo === 'AES256CFB' ? keyOctets.slice(32, 32 + CFB_BLOCK_OCTETS) : null,
     carry: new Uint32Array(2),
     unopened: NONE,
-    unwritten: NONE,
-    column: 0,
-    begun: false,
+    encoded: startEncoding,
   }
 }
 
@@ -70,11 +62,7 @@ class Opening {
   readonly #carry: Uint32Array
   #feedback: Uint8Array | null
   #unopened: Uint8Array
-  #unwritten: Uint8Array
-  /** Column, and octets consumed, of the encoders. */
-  readonly #line: Uint32Array
-  #begun: boolean
-  readonly #separator: Uint8Array
+  #encoded: Encoded
   readonly #out: Buffer
   #written = 0
   #lines = 0
@@ -84,11 +72,7 @@ class Opening {
     this.#carry = state.carry.slice()
     this.#feedback = state.feedback?.slice() ?? null
     this.#unopened = state.unopened
-    this.#unwritten = state.unwritten
-    this.#line = Uint32Array.of(state.column, 0)
-    this.#begun = state.begun
-    const { encoding } = state
-    this.#separator = encoding.kind === 'base64' ? Buffer.from(encoding.layout.separator, 'latin1') : NONE
+    this.#encoded = state.encoded
     this.#out = Buffer.allocUnsafe(maxOutputOctets(state, input.length))
   }
 
@@ -110,9 +94,7 @@ class Opening {
       feedback: this.#feedback,
       carry: this.#carry,
       unopened: this.#unopened,
-      unwritten: this.#unwritten,
-      column: this.#line[0]!,
-      begun: this.#begun,
+      encoded: this.#encoded,
     }
     return { output: this.#out.subarray(0, this.#written), state, lines: this.#lines }
   }
@@ -179,43 +161,14 @@ class Opening {
   }
 
   #encode(plain: Uint8Array, final: boolean): void {
-    switch (this.#from.encoding.kind) {
-      case 'none':
-        this.#put(plain)
-        break
-      case 'quoted-printable':
-        this.#encodeQuotedPrintable(this.#joined(plain), final)
-        break
-      case 'base64':
-        this.#encodeBase64(this.#joined(plain), final, this.#from.encoding.layout)
-        break
+    const { encoding } = this.#from
+    if (encoding.kind === 'none') {
+      this.#put(plain)
+      return
     }
-  }
-
-  /** With the octets in front that waited. */
-  #joined(plain: Uint8Array): Uint8Array {
-    return this.#unwritten.length === 0 ? plain : Buffer.concat([this.#unwritten, plain])
-  }
-
-  #encodeQuotedPrintable(plain: Uint8Array, final: boolean): void {
-    const target = this.#out.subarray(this.#written)
-    this.#written += fastPath().codecs.encodeQuotedPrintable(plain, final, this.#line, target)
-    this.#unwritten = copyOf(plain, this.#line[1]!)
-  }
-
-  #encodeBase64(plain: Uint8Array, final: boolean, { before, width, padded, ending }: Base64Layout): void {
-    if (!this.#begun && (final || plain.length > 0)) {
-      this.#put(Buffer.from(before, 'latin1'))
-      this.#begun = true
-    }
-    const ready = final ? plain.length : plain.length - (plain.length % 3)
-    const target = this.#out.subarray(this.#written)
-    const piece = plain.subarray(0, ready)
-    const { codecs } = fastPath()
-    this.#written += codecs.encodeBase64(piece, final, width, this.#separator, padded, this.#line, target)
-    this.#unwritten = copyOf(plain, ready)
-    // An empty body has no ending of its own (`base64-layout.ts`).
-    if (final && this.#line[0]! > 0) this.#put(Buffer.from(ending, 'latin1'))
+    const { octets, encoded } = encodeInto(this.#out.subarray(this.#written), encoding, this.#encoded, plain, final)
+    this.#written += octets
+    this.#encoded = encoded
   }
 
   #put(octets: Uint8Array): void {
@@ -226,15 +179,8 @@ class Opening {
   }
 }
 
-function maxOutputOctets(state: OpenState, inputOctets: number): number {
-  const plain = state.unwritten.length + state.unopened.length + maxBase64Decoded(inputOctets)
-  const { encoding } = state
+function maxOutputOctets({ encoded, unopened, encoding }: OpenState, inputOctets: number): number {
+  const plain = encoded.unencoded.length + unopened.length + maxBase64Decoded(inputOctets)
   if (encoding.kind === 'none') return plain
-  // Each block is encoded into what is left of this, and asks for room as if it were alone.
-  const blocks = Math.ceil(inputOctets / BLOCK_OCTETS) + 1
-  if (encoding.kind === 'quoted-printable') return maxQuotedPrintable(plain) + blocks * maxQuotedPrintable(0)
-  const { width, separator, before, ending } = encoding.layout
-  // Padding is counted also where there is none.
-  const text = base64EncodedOctets(plain, width, separator.length, true, state.column)
-  return before.length + text + ending.length
+  return maxEncodedOctets(encoding, plain, encoded.column, Math.ceil(inputOctets / BLOCK_OCTETS) + 1)
 }

@@ -29,24 +29,37 @@ export const startEncoding: Encoded = { begun: false, column: 0, unencoded: NONE
 
 let scratch = Buffer.alloc(0)
 
+type Made = Exclude<BodyEncoding, { kind: 'none' }>
+
 /** @returns the text in memory that the next call writes anew */
 export function encodeMore(
-  encoding: Exclude<BodyEncoding, { kind: 'none' }>,
+  encoding: Made,
   from: Encoded,
   plain: Uint8Array,
   final: boolean,
 ): { readonly text: Buffer; readonly encoded: Encoded } {
+  const room = maxEncodedOctets(encoding, from.unencoded.length + plain.length, from.column, 0)
+  if (scratch.length < room) scratch = Buffer.allocUnsafeSlow(room)
+  const { octets, encoded } = encodeInto(scratch, encoding, from, plain, final)
+  return { text: scratch.subarray(0, octets), encoded }
+}
+
+/** @param room see {@link maxEncodedOctets} @returns octets written there, and what to go on with */
+export function encodeInto(
+  room: Buffer,
+  encoding: Made,
+  from: Encoded,
+  plain: Uint8Array,
+  final: boolean,
+): { readonly octets: number; readonly encoded: Encoded } {
+  const { codecs } = fastPath()
   const octets = from.unencoded.length === 0 ? plain : Buffer.concat([from.unencoded, plain])
   if (encoding.kind === 'quoted-printable') {
-    const room = roomFor(maxQuotedPrintable(octets.length))
     const line = Uint32Array.of(from.column, 0)
-    const written = fastPath().codecs.encodeQuotedPrintable(octets, final, line, room)
-    const encoded = { begun: true, column: line[0]!, unencoded: copyOf(octets, line[1]!) }
-    return { text: room.subarray(0, written), encoded }
+    const written = codecs.encodeQuotedPrintable(octets, final, line, room)
+    return { octets: written, encoded: { begun: true, column: line[0]!, unencoded: copyOf(octets, line[1]!) } }
   }
   const { before, width, padded, separator, ending } = encoding.layout
-  const text = base64EncodedOctets(octets.length, width, separator.length, true, from.column)
-  const room = roomFor(before.length + text + ending.length)
   let to = 0
   const begun = from.begun || final || octets.length > 0
   if (begun && !from.begun) to += room.write(before, 'latin1')
@@ -54,13 +67,17 @@ export function encodeMore(
   const piece = octets.subarray(0, ready)
   const line = Uint32Array.of(from.column)
   const between = Buffer.from(separator, 'latin1')
-  to += fastPath().codecs.encodeBase64(piece, final, width, between, padded, line, room.subarray(to))
+  to += codecs.encodeBase64(piece, final, width, between, padded, line, room.subarray(to))
   // An empty body has no ending of its own (`base64-layout.ts`).
   if (final && line[0]! > 0) to += room.write(ending, to, 'latin1')
-  return { text: room.subarray(0, to), encoded: { begun, column: line[0]!, unencoded: copyOf(octets, ready) } }
+  return { octets: to, encoded: { begun, column: line[0]!, unencoded: copyOf(octets, ready) } }
 }
 
-function roomFor(octets: number): Buffer {
-  if (scratch.length < octets) scratch = Buffer.allocUnsafeSlow(octets)
-  return scratch
+/** Room for a text of so many octets. @param pieces into what the first one leaves of it, so many more are written */
+export function maxEncodedOctets(encoding: Made, octets: number, column: number, pieces: number): number {
+  // Each piece asks for room as if it were alone.
+  if (encoding.kind === 'quoted-printable') return maxQuotedPrintable(octets) + pieces * maxQuotedPrintable(0)
+  const { width, separator, before, ending } = encoding.layout
+  // Padding is counted also where there is none.
+  return before.length + base64EncodedOctets(octets, width, separator.length, true, column) + ending.length
 }

@@ -6,7 +6,7 @@ import { GatewayError } from '../../base/errors.ts'
 import { base64EncodedOctets, maxBase64Decoded } from '../mime/transfer/codecs.ts'
 import type { BatchResult, BodyDecoding } from './batch.ts'
 import { type BodyWatch, watchBlock } from './body-watch.ts'
-import { CHUNK_OCTETS, copyOf, FEEDBACK_OCTETS, sealedChunksOctets } from './chunk-cipher.ts'
+import { CHUNK_OCTETS, copyOf, FEEDBACK_OCTETS, SEALED_WIDTH, sealedChunksOctets } from './chunk-cipher.ts'
 import { keyAndIv } from './ciphers.ts'
 import { printLatePatch } from './late-patch.ts'
 import type { MessageKey } from './message-key.ts'
@@ -34,8 +34,6 @@ export interface SealState {
 
 /** Input octets coded in one go: its plaintext, ciphertext and text fit into a core's second-level cache. */
 const BLOCK_OCTETS = 64 * 1024
-/** Lines of the encrypted body (message-format.md §4). */
-const WIDTH = 76
 const CRLF = Uint8Array.of(0x0d, 0x0a)
 const NONE = new Uint8Array(0)
 
@@ -225,7 +223,7 @@ class Sealing {
     const { codecs } = fastPath()
     const piece = sealedScratch.subarray(0, ready)
     const target = this.#out.subarray(this.#written)
-    this.#written += codecs.encodeBase64(piece, final, WIDTH, CRLF, true, this.#column, target)
+    this.#written += codecs.encodeBase64(piece, final, SEALED_WIDTH, CRLF, true, this.#column, target)
     sealedScratch.copyWithin(0, ready, sealed)
     this.#unwritten = sealed - ready
     if (final) {
@@ -238,5 +236,5 @@ class Sealing {
 function maxOutputOctets(state: SealState, inputOctets: number, last: boolean): number {
   const decoded = state.decoding === 'base64' ? maxBase64Decoded(inputOctets) : inputOctets + state.undecoded.length
   const sealed = state.unwritten.length + sealedChunksOctets(state.unsealed.length + decoded, last)
-  return base64EncodedOctets(sealed, WIDTH, CRLF.length, true, state.column) + (last ? CRLF.length : 0)
+  return base64EncodedOctets(sealed, SEALED_WIDTH, CRLF.length, true, state.column) + (last ? CRLF.length : 0)
 }

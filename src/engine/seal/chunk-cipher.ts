@@ -40,12 +40,13 @@ export function sealedStreamOctets(plainOctets: number): number {
   return FEEDBACK_OCTETS + sealedChunksOctets(plainOctets, true)
 }
 
+/** Characters in a line of a sealed body, CRLF behind them (message-format.md §4). */
+export const SEALED_WIDTH = 76
+
 /** Octets of a sealed body's text (message-format.md §4), the last line end with it; nothing but ciphertext in it. */
 export function sealedBodyOctets(plainOctets: number): number {
   return base64EncodedOctets(sealedStreamOctets(plainOctets), SEALED_WIDTH, 2, true) + 2
 }
-
-const SEALED_WIDTH = 76
 
 /** The plaintext's octets, of a whole stream's; null when no stream has that length. */
 export function openedStreamOctets(sealedOctets: number): number | null {

@@ -13,7 +13,14 @@
  */
 import { hash } from 'node:crypto'
 import { GatewayError } from '../../base/errors.ts'
-import { copyOf, FEEDBACK_OCTETS, openedChunksOctets, sealedChunksOctets, TAG_OCTETS } from './chunk-cipher.ts'
+import {
+  copyOf,
+  FEEDBACK_OCTETS,
+  openedChunksOctets,
+  SEALED_WIDTH,
+  sealedChunksOctets,
+  TAG_OCTETS,
+} from './chunk-cipher.ts'
 import { fastPath } from './native.ts'
 import { PatchReader, Pieces } from './patch.ts'
 
@@ -23,8 +30,6 @@ const BLANK = 0x20
 const TAB = 0x09
 const CR = 0x0d
 const LF = 0x0a
-/** Lines of the encrypted body (message-format.md §4). */
-const WIDTH = 76
 const LENGTH_OCTETS = 4
 /** Of one patch, sealed: a block of 64 KiB has far less, even if nothing in it is as it was promised. */
 const MAX_SEALED_OCTETS = 1 << 20
@@ -47,10 +52,10 @@ export function printLatePatch(keyAndSeed: Uint8Array, nonce: Uint8Array, number
   octets.writeUInt32BE(sealed.length)
   fastPath().chunks.seal(keyAndSeed, feedbackOf(nonce, number), patch, true, sealed)
   const bits = octets.length * 8
-  const out = Buffer.allocUnsafe(bits + 2 * Math.ceil(bits / WIDTH))
+  const out = Buffer.allocUnsafe(bits + 2 * Math.ceil(bits / SEALED_WIDTH))
   let to = 0
   for (let bit = 0; bit < bits; bit++) {
-    if (bit > 0 && bit % WIDTH === 0) to = lineEnd(out, to)
+    if (bit > 0 && bit % SEALED_WIDTH === 0) to = lineEnd(out, to)
     out[to++] = (octets[bit >> 3]! >> (7 - (bit & 7))) & 1 ? TAB : BLANK
   }
   return out.subarray(0, lineEnd(out, to))

@@ -5,13 +5,10 @@
  */
 import { GatewayError } from '../../base/errors.ts'
 import type { Base64Layout } from '../mime/transfer/base64-layout.ts'
-import { CHUNK_OCTETS, FEEDBACK_OCTETS, SEALED_CHUNK_OCTETS, sealedStreamOctets } from './chunk-cipher.ts'
+import { CHUNK_OCTETS, FEEDBACK_OCTETS, SEALED_CHUNK_OCTETS, SEALED_WIDTH, sealedStreamOctets } from './chunk-cipher.ts'
 import { keyAndIv } from './ciphers.ts'
 import { fastPath } from './native.ts'
 import type { OutlinedLeaf } from './opener.ts'
-
-/** Lines of a sealed body (message-format.md §4). */
-const SEALED_WIDTH = 76
 
 export interface LeafRange {
   /** Of the sealed body's text: what to fetch. */

@@ -1,7 +1,7 @@
 /**
  * Fuzz targets of the HTTP side's parsers: requests (chunked bodies with them), WebSocket frames, JSON asks, the head of
- * an upload, the address of the viewer. Each has to give the same in one piece and in pieces, to hold no more than its limits, and to throw nothing
- * but a GatewayError.
+ * an upload, the address of the viewer. Each has to give the same in one piece and in pieces, to hold no more than its
+ * limits, and to throw nothing but a GatewayError.
  */
 import assert from 'node:assert/strict'
 import { GatewayError } from '../../src/base/errors.ts'

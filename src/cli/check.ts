@@ -1,6 +1,7 @@
 /**
  * `vesmail check`: says of a configuration what would work, a line for each thing, before somebody reloads it. Changes
- * nothing, but for an object that it puts into the spool's bucket and deletes again. Exit 0 when all is well (warnings included), 1 when something is not, 67 when the file cannot be read.
+ * nothing, but for an object that it puts into the spool's bucket and deletes again. Exit 0 when all is well (warnings
+ * included), 1 when something is not, 67 when the file cannot be read.
  */
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { createServer } from 'node:net'

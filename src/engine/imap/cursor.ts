@@ -169,7 +169,7 @@ export class Cursor {
   skipValue(): void {
     let depth = 0
     do {
-      const c = this.bytes[this.at] ?? -1
+      const c = this.next
       if (c === 0x28) {
         depth++
         this.at++

@@ -5,9 +5,10 @@
  */
 import type { GatewayError } from '../../base/errors.ts'
 import type { Asking } from '../asking.ts'
-import type { Transform } from '../transform.ts'
+import { logIncomplete } from './incomplete.ts'
 import { OpenRun } from './open-run.ts'
 import { RangeReaders } from './range-reader.ts'
+import type { OpenTransform } from './transforms.ts'
 import type { MessageView } from './view/message-view.ts'
 import { StructureScanner } from './view/scanner.ts'
 
@@ -17,9 +18,10 @@ export interface Opened {
   readonly view: MessageView
 }
 
-/** @param done is called once */
+/** @param uid of the message, for the log @param done is called once */
 export function openWhole(
-  transform: Transform,
+  opener: OpenTransform,
+  uid: number | null,
   out: Asking,
   limitOctets: number,
   done: (result: Opened | GatewayError) => void,
@@ -27,14 +29,17 @@ export function openWhole(
   const scanner = new StructureScanner()
   let chunks: Buffer[] | null = []
   let octets = 0
-  return new OpenRun(transform, out, {
+  return new OpenRun(opener, out, {
     write: (bytes) => {
       scanner.push(bytes)
       octets += bytes.length
       if (octets > limitOctets) chunks = null
       chunks?.push(bytes)
     },
-    done: () => done({ content: chunks === null ? null : Buffer.concat(chunks), view: scanner.end() }),
+    done: () => {
+      logIncomplete(out, opener, uid)
+      done({ content: chunks === null ? null : Buffer.concat(chunks), view: scanner.end() })
+    },
     fail: done,
   })
 }

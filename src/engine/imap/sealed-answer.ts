@@ -7,7 +7,6 @@ import type { SealedSizes } from '../seal/exactness.ts'
 import { stringAt } from './cursor.ts'
 import { type FetchCommand, isContent, setsSeen } from './fetch-command.ts'
 import type { ContentItem, FetchItem } from './fetch-items.ts'
-import { logIncomplete } from './incomplete.ts'
 import { LargeStream } from './large-stream.ts'
 import { isDeclared, sameSizes, sizesOf, withSizes } from './message-sizes.ts'
 import type { OpenRun } from './open-run.ts'
@@ -286,9 +285,8 @@ export class SealedAnswer {
   #open(): OpenRun {
     const { transforms, out, settings, opened } = this.#host
     const opener = transforms.opener()
-    const opening = openWhole(opener, out, settings.maxbufOctets, (result) => {
+    const opening = openWhole(opener, this.#uid, out, settings.maxbufOctets, (result) => {
       this.#opened = result
-      if (!(result instanceof GatewayError)) logIncomplete(out, opener, this.#uid)
       if (!(result instanceof GatewayError) && this.#uid !== null) {
         opened.put(this.#uid, result)
         this.#learnSizes(this.#uid, result.view, opener.facts.declaredSizes)

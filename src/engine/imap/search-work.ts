@@ -6,7 +6,6 @@
  */
 import { GatewayError } from '../../base/errors.ts'
 import { Cursor, stringAt } from './cursor.ts'
-import { logIncomplete } from './incomplete.ts'
 import type { OpenRun } from './open-run.ts'
 import { openWhole } from './opened.ts'
 import { segmentsOf } from './outgoing.ts'
@@ -307,11 +306,9 @@ export class SearchWork implements Work {
   #open(): OpenRun {
     const { transforms, out, settings, opened } = this.#host
     const uid = this.#uid
-    const opener = transforms.opener()
-    const opening = openWhole(opener, out, settings.maxbufOctets, (result) => {
+    const opening = openWhole(transforms.opener(), uid, out, settings.maxbufOctets, (result) => {
       this.#opening = null
       if (!(result instanceof GatewayError)) {
-        logIncomplete(out, opener, uid)
         opened.put(uid, result)
         this.#body = { root: result.view.root, octets: result.view.size.octets, content: result.content }
       }

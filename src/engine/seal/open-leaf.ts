@@ -32,7 +32,7 @@ const BEGINNING_OCTETS = 64
 /** Characters that hold {@link BOUND_OCTETS}. */
 const BOUND_CHARACTERS = 6
 
-/** Line ends at the end of a sealed body that are counted (`long-base64.ts` writes no more). */
+/** Line ends at the end of a sealed body that are counted (`body-watch.ts` counts no more). */
 const TAIL_OCTETS = 2 * 80
 
 export class OpenLeaf {

@@ -35,7 +35,7 @@ export interface SealFacts {
   /** The message had no Message-ID, and got one that stays. */
   readonly addedMessageId: boolean
   readonly uri: string | null
-  /** Leaves that will not come back octet for octet: too long to be examined whole, and not laid out as they began. */
+  /** 1: it is too long to be gathered and ends in an open delimiter, behind which opening puts a line end. Else 0. */
   readonly layoutDeviations: number
   readonly sizes: SealedSizes
 }

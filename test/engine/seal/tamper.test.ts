@@ -94,6 +94,8 @@ const openParts = (head: string, parts: readonly string[], tail: string) => {
   return { text: opened.toString('latin1'), missing: opener.facts.missingParts }
 }
 
+const bodyOf = (part: string) => part.slice(part.indexOf('\r\n\r\n'))
+
 test('whole parts repeated, exchanged, or put in from elsewhere', () => {
   const { head, parts, tail } = partsOf()
   const [one, two, three] = parts as [string, string, string]
@@ -107,7 +109,6 @@ test('whole parts repeated, exchanged, or put in from elsewhere', () => {
   ]) {
     assert.throws(() => openParts(head, order, tail), isBroken)
   }
-  const bodyOf = (part: string) => part.slice(part.indexOf('\r\n\r\n'))
   const exchanged = [two.replace(bodyOf(two), () => bodyOf(three)), three.replace(bodyOf(three), () => bodyOf(two))]
   assert.throws(() => openParts(head, [one, ...exchanged], tail), isBroken)
 })
@@ -135,7 +136,6 @@ test('the same of a long message, but for what its end is', () => {
   ]) {
     assert.throws(() => openParts(head, order, tail), isBroken)
   }
-  const bodyOf = (part: string) => part.slice(part.indexOf('\r\n\r\n'))
   const swapped = [two.replace(bodyOf(two), () => bodyOf(three)), three]
   assert.throws(() => openParts(head, [one, ...swapped], tail), isBroken)
   // A part that says nothing of its place is none of the message's.

@@ -5,7 +5,7 @@ import { connect } from 'node:net'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { COLLECTOR_FLAGS } from '../../src/workers/collector.ts'
-import { GuardStage, isAlive, LineClient } from './stage.ts'
+import { freePorts, GuardStage, isAlive, LineClient } from './stage.ts'
 
 const greeted = async (client: LineClient): Promise<number> => {
   const line = await client.line()
@@ -121,14 +121,14 @@ test('a reload with a bad configuration changes nothing and says why', async (t)
 
 test('a reload opens new listeners and closes old ones', async (t) => {
   const stage = await GuardStage.start(t)
-  const other = stage.adminPort
+  const [other] = await freePorts(1)
   stage.configure({
     '*': { tls: { level: 'none' }, pool: { threads: 1 } },
-    daemons: [{ server: 'smtp', host: '127.0.0.1', port: other === 0 ? 1 : stage.port + 1 }],
+    daemons: [{ server: 'smtp', host: '127.0.0.1', port: other }],
   })
   stage.signal('SIGHUP')
   await stage.logged('reloaded')
-  await greeted(new LineClient(stage.port + 1))
+  await greeted(new LineClient(other!))
   assert.equal(await new LineClient(stage.port).line(), 'ECONNREFUSED')
 })
 

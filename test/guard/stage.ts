@@ -72,13 +72,14 @@ export class GuardStage {
     this.child.kill(name)
   }
 
-  /** The next such line, or one since `from`. */
+  /** The next such line, or one since `from`. One that does not come within a minute is an error that shows what came. */
   logged(msg: string, match: (line: LogLine) => boolean = () => true, from = 0): Promise<LogLine> {
     const wanted = (line: LogLine): boolean => line.msg === msg && match(line)
     const there = this.lines.slice(from).find(wanted)
     if (there !== undefined) return Promise.resolve(there)
     return new Promise((resolve, reject) => {
       this.#waiting.push({ match: wanted, resolve, from })
+      setTimeout(() => reject(new Error(`no "${msg}" within a minute:\n${this.tail()}`)), 60_000).unref()
       void this.exited.then(() => reject(new Error(`ended before "${msg}":\n${this.tail()}`)))
     })
   }

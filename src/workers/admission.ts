@@ -27,12 +27,18 @@ export class Admission {
 
   /** @returns why the client is not welcome; null: it is */
   async address(address: string): Promise<GatewayError | null> {
+    const refusal = await this.place(address)
+    if (refusal !== null) return refusal
+    return (await this.#isBlocked('peer', address)) ? this.#refused('abuse', new GatewayError('ABUSE')) : null
+  }
+
+  /** A place among the sessions of its address, and nothing else. @returns why there is none; null: it has one */
+  async place(address: string): Promise<GatewayError | null> {
     const leave = await this.#parts.limits.address(address, this.#config['limits.sessionsPerAddress'])
     if (leave === null) {
       return this.#refused('address', new GatewayError('TOO_MANY', { reason: 'limits.sessionsPerAddress' }))
     }
     this.#hold(leave)
-    if (await this.#isBlocked('peer', address)) return this.#refused('abuse', new GatewayError('ABUSE'))
     return null
   }
 

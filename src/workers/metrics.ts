@@ -43,7 +43,11 @@ export class Metrics {
       'direction',
     )
     this.#provider = counter('provider_connections_total', 'Connections to providers, by result', 'service', 'result')
-    this.#refused = counter('connections_refused_total', 'Connections turned away, by reason', 'reason')
+    this.#refused = counter(
+      'connections_refused_total',
+      'Connections turned away, over HTTP requests, by reason',
+      'reason',
+    )
     this.#duration = new Histogram({
       name: 'vesmail_session_seconds',
       help: 'Length of sessions',

@@ -51,7 +51,7 @@ export interface NowServerParts {
   /** The proxy behind this key for this visitor; null: there is none of that name. Rejects where it cannot be reached. */
   readonly proxy: (key: string, connection: NowConnection) => Promise<Duplex | null>
   readonly probe: (ask: Parameters<Probe>[0], connection: NowConnection) => Promise<HttpResponse>
-  /** Abuse protection of the visitor's address. */
+  /** Does abuse protection turn the visitor's address away? Asked where a yes is the answer: it is counted. */
   readonly isBlocked: (connection: NowConnection) => Promise<boolean>
   readonly wrongKey: (connection: NowConnection) => void
   readonly log: Log

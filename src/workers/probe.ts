@@ -30,6 +30,8 @@ export interface ProbeParts {
   readonly protection: Protection
   readonly start: SessionStart
   readonly log: SessionLog
+  /** Counts a visitor whom abuse protection turns away. */
+  readonly refused: () => void
   readonly token: Services['token']
 }
 
@@ -43,7 +45,7 @@ export async function probe(
   const { protection, log, start } = parts
   const isProtected = config['abuse-sense'] > 0
   const peerLeft = isProtected ? await protection.remaining('peer', client.address) : 0
-  if (peerLeft < ABUSE_FLOOR) return failure(new GatewayError('ABUSE'), 503)
+  if (peerLeft < ABUSE_FLOOR) return turnedAway(parts)
   if (token === null) return plain(401, 'A session token is required')
   const user = await userOf(token, parts).catch((error: unknown) => failure(asGatewayError(error), 502))
   if (typeof user !== 'string') return user
@@ -52,7 +54,7 @@ export async function probe(
   if (protocol === null || server === null) return plain(400, 'imap or smtp is expected in probe')
   log.user(user, user)
   const userLeft = isProtected ? await protection.remaining('account', user) : 0
-  if (userLeft < ABUSE_FLOOR) return failure(new GatewayError('ABUSE'), 503)
+  if (userLeft < ABUSE_FLOOR) return turnedAway(parts)
   let session: Session
   try {
     const { profile } = parseProfile(Buffer.from(JSON.stringify({ [protocol]: server })))
@@ -93,6 +95,11 @@ const NO_SERVICES: Services = {
 
 async function refuse(): Promise<never> {
   throw new GatewayError('INTERNAL', { reason: 'a probe asks for nothing' })
+}
+
+function turnedAway({ refused }: ProbeParts): HttpResponse {
+  refused()
+  return failure(new GatewayError('ABUSE'), 503)
 }
 
 async function* dialogue(outer: Duplex): AsyncGenerator<Buffer> {

@@ -121,8 +121,12 @@ export class WorkerApp {
           site: composition.nowSite,
           proxy: (key, visitor) => app.#tunnel(key, visitor),
           probe: (ask, visitor) => app.#probe(ask, visitor),
-          isBlocked: async ({ client, tenant }) =>
-            tenant().config['abuse-sense'] > 0 && composition.protection.isBlocked('peer', client.address),
+          isBlocked: async ({ client, tenant }) => {
+            const { protection, metrics } = composition
+            const isBlocked = tenant().config['abuse-sense'] > 0 && (await protection.isBlocked('peer', client.address))
+            if (isBlocked) metrics.refused('abuse')
+            return isBlocked
+          },
           wrongKey: ({ client, tenant }) =>
             composition.protection.count('wrong-veskey', tenant().config['abuse-sense'], {
               peer: client.address,
@@ -223,9 +227,8 @@ export class WorkerApp {
     })
     const admission = new Admission(this.#options.composition, listener.main.config)
     socket.once('close', () => admission.leave())
-    const refusal = await this.#refusal(admission, client)
     // Abuse is looked at request by request (now.md): what is public stays so, a probe has a floor of its own.
-    if (refusal !== null && refusal.code !== 'ABUSE') {
+    if (this.#isFull(this.#now?.connections ?? 0) || (await admission.place(client.address)) !== null) {
       socket.destroy()
       return
     }
@@ -276,6 +279,7 @@ export class WorkerApp {
       protection: composition.protection,
       start: this.#sessionStart(config, client, local, isSecure),
       log: sessionLog,
+      refused: () => composition.metrics.refused('abuse'),
       token: async ({ endpoint }) => {
         // There is no profile yet to save a rotated refresh token to; this worker remembers it.
         const rotated = async (): Promise<void> => log.write('warn', 'token', { result: 'rotated in a probe' })
@@ -395,15 +399,15 @@ export class WorkerApp {
     this.#settle()
   }
 
-  #isFull(): boolean {
-    const isFull = this.#open.size >= this.#config['limits.sessions']
+  #isFull(sessions: number): boolean {
+    const isFull = sessions >= this.#config['limits.sessions']
     if (isFull) this.#options.composition.metrics.refused('sessions')
     return isFull
   }
 
   /** Why this client is not welcome; null: it is. */
   async #refusal(admission: Admission, client: Endpoint): Promise<GatewayError | null> {
-    if (this.#isFull()) return new GatewayError('TOO_MANY', { reason: 'limits.sessions' })
+    if (this.#isFull(this.#open.size)) return new GatewayError('TOO_MANY', { reason: 'limits.sessions' })
     return admission.address(client.address)
   }
 }

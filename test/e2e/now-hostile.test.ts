@@ -12,17 +12,22 @@ import { after, test } from 'node:test'
 import { connect } from 'node:tls'
 import { Agent, request } from 'undici'
 import { openFromVaultKey, unlockPrivateKey } from '../../src/engine/seal/vault-key.ts'
-import { freePort, labGateway } from '../lab/gateway.ts'
+import { freePorts } from '../guard/stage.ts'
+import { labGateway } from '../lab/gateway.ts'
 import { labProvider } from '../lab/provider.ts'
 
-const port = await freePort()
+const [port = 0, adminPort = 0] = await freePorts(2)
 const spool = mkdtempSync(join(tmpdir(), 'vm-now-hostile-'))
 after(() => rmSync(spool, { recursive: true, force: true }))
 const provider = await labProvider()
 const gateway = await labGateway(provider, {
   workers: 2,
   configuration: {
-    '*': { 'abuse-sense': 250, now: { dir: spool, manifest: { name: 'lab' }, headers: ['X-Site: lab'] } },
+    '*': {
+      'abuse-sense': 250,
+      admin: { listen: `127.0.0.1:${adminPort}` },
+      now: { dir: spool, manifest: { name: 'lab' }, headers: ['X-Site: lab'] },
+    },
   },
   daemons: [{ server: 'now', host: '127.0.0.1', port, tls: { persist: true } }],
 })
@@ -165,11 +170,18 @@ test('a probe streams its dialogue while it goes on', async () => {
   silent.close()
 })
 
+/** Of all workers, as Prometheus has it. */
+async function refusedForAbuse(): Promise<number> {
+  const text = await (await fetch(`http://127.0.0.1:${adminPort}/metrics`)).text()
+  return Number(/^vesmail_connections_refused_total\{reason="abuse"\} (\d+)$/m.exec(text)?.[1] ?? 0)
+}
+
 test('failed probes count for address and account, and shut the door of the proxies, too', async () => {
   const token = await sessionToken('bob')
   const server = { host: '127.0.0.1', port: provider.ports.imap, login: 'bob', password: 'a-wrong-password' }
   const first = await probe({ imap: server }, token)
   assert.equal(first.statusCode, 200)
+  assert.equal(await refusedForAbuse(), 0)
   assert.ok(Number(first.headers['x-vesmail-abuse']) <= 3600)
   assert.match(await first.body.text(), /^probe NO /m)
   let status = 0
@@ -193,6 +205,8 @@ test('failed probes count for address and account, and shut the door of the prox
   const socket = connect({ port: gateway.ports.imaps, host: '127.0.0.1', ca: gateway.ca, servername: 'localhost' })
   const [greeting] = (await once(socket, 'data')) as [Buffer]
   assert.match(greeting.toString(), /^\* BYE XVES-21 /)
+  // One probe, one guess, one mail session: what was let in, as the manifest's connection, is none.
+  assert.equal(await refusedForAbuse(), 3)
   socket.destroy()
   await dispatcher.close()
 })

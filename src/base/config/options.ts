@@ -115,7 +115,7 @@ export const OPTIONS = {
     default: 20_000,
     min: 1,
     scope: 'process',
-    doc: 'Open sessions per worker; more are told to come later.',
+    doc: 'Open sessions per worker, and as many HTTP connections; more are told to come later.',
   }),
   'limits.sessionsPerAccount': count({ default: 100, min: 1, doc: 'Open sessions per account, over all workers.' }),
   'limits.sessionsPerAddress': count({

@@ -6,8 +6,24 @@
  * guard's, and goes to another worker if this one dies (daemon.md §4).
  */
 
-/** Numbers of a process, as prom-client's `getMetricsAsJSON` gives them; nobody but its aggregator looks inside. */
-export type MetricsJson = readonly unknown[]
+/** One metric of a process, as prom-client's `getMetricsAsJSON` gives it. */
+export interface MetricJson {
+  readonly name: string
+  readonly help: string
+  /** `counter`, `gauge` or `histogram`; prom-client's own declarations take it for a number. */
+  readonly type: unknown
+  readonly aggregator: string
+  readonly values: readonly MetricValue[]
+}
+
+export interface MetricValue {
+  readonly value: number
+  readonly labels: Readonly<Record<string, string | number | undefined>>
+  /** Of a histogram: which of its lines. */
+  readonly metricName?: string
+}
+
+export type MetricsJson = readonly MetricJson[]
 
 /** What only the guard knows. */
 export interface GuardCounts {
@@ -54,7 +70,8 @@ export type ToGuard =
   | { readonly t: 'pong' }
   /** The worker was told by a signal to go: it waits until the guard has another. */
   | { readonly t: 'leaving' }
-  | { readonly t: 'metrics'; readonly id: number; readonly json: MetricsJson }
+  /** `id`: of who asked; null: the last, from a worker that goes. */
+  | { readonly t: 'metrics'; readonly id: number | null; readonly json: MetricsJson }
   | { readonly t: 'metrics-of-all'; readonly id: number }
 
 /** @param host null: all addresses */

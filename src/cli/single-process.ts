@@ -7,10 +7,12 @@ import { type ConfigFile, parseConfigFile, printConfigError } from '../base/conf
 import { programConfig } from '../base/config/merge.ts'
 import { asGatewayError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
+import { EndedCounts } from '../guard/ended-counts.ts'
 import type { Companion } from '../guard/guard.ts'
 import { type ListenAddress, Listeners } from '../guard/listeners.ts'
 import type { Notify } from '../guard/notify.ts'
 import { compose } from '../workers/compose.ts'
+import type { Metrics } from '../workers/metrics.ts'
 import { VERSION } from '../workers/version.ts'
 import { WorkerApp } from '../workers/worker-app.ts'
 
@@ -34,6 +36,10 @@ export class SingleProcess {
   #app: WorkerApp | null = null
   /** Of earlier configurations, with sessions that are still open. */
   readonly #old = new Set<WorkerApp>()
+  /** Of each configuration that has sessions. */
+  readonly #metrics = new Map<WorkerApp, Metrics>()
+  /** Of those that have none any more. */
+  readonly #counted = new EndedCounts()
   #reloading: Promise<void> = Promise.resolve()
   #stopping = false
   #settle: () => void = () => {}
@@ -106,6 +112,8 @@ export class SingleProcess {
     this.#old.add(app)
     void app.retired().then(async () => {
       this.#old.delete(app)
+      this.#counted.add((await this.#metrics.get(app)?.json()) ?? [])
+      this.#metrics.delete(app)
       if (!this.#stopping) await app.close()
     })
   }
@@ -120,13 +128,18 @@ export class SingleProcess {
   async #make(file: ConfigFile): Promise<WorkerApp> {
     const { log, ticketKeys } = this.#options
     const composition = compose({ file, log, ticketKeys, workers: 1 })
-    return WorkerApp.start({
+    const app = await WorkerApp.start({
       file,
       composition,
       log,
       version: VERSION,
-      metricsOfAll: async () => ({ parts: [await composition.metrics.json()], guard: null }),
+      metricsOfAll: async () => {
+        const parts = await Promise.all([...this.#metrics.values()].map((metrics) => metrics.json()))
+        return { parts: [...parts, this.#counted.json()], guard: null }
+      },
     })
+    this.#metrics.set(app, composition.metrics)
+    return app
   }
 }
 

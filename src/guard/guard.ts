@@ -265,11 +265,13 @@ export class Guard {
     child.on('error', (error) => this.#log.write('warn', 'worker channel', { worker, reason: error.message }))
     child.on('disconnect', () => this.#dispatcher.disconnected(worker))
     child.on('exit', (code, signal) => {
-      whenDrained(child, () => this.#dispatcher.disconnected(worker))
+      whenDrained(child, () => {
+        this.#dispatcher.disconnected(worker)
+        this.#metrics.gone(worker)
+      })
       this.#runDirectory.forget(worker)
       this.#log.write('info', 'worker ended', { worker, code, signal })
       this.#processes.delete(worker)
-      this.#metrics.gone(worker)
       this.#event({ on: 'gone', worker, configBad: code === CONFIG_EXIT })
     })
     this.#send(worker, {

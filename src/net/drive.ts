@@ -61,15 +61,28 @@ export interface DriveOptions {
   readonly over?: () => void
   /** The session wants to show providers' certificates: reading them costs. */
   readonly showsCertificates?: boolean
+  /** Whoever answers `batch` is behind: a session that waits for one reads no more until it has it. Absent: never. */
+  readonly isPoolFull?: () => boolean
 }
 
-export interface DriveEnd {
-  readonly why: GatewayError | 'quit' | 'drained'
-  readonly durationMs: number
+/** Octets within TLS, all connections to the provider together. */
+export interface Traffic {
   readonly fromClientOctets: number
   readonly toClientOctets: number
   readonly fromUpstreamOctets: number
   readonly toUpstreamOctets: number
+}
+
+/** What one session holds, octets: output that the other end does not take yet, and its file. */
+export interface Buffered {
+  readonly toClientOctets: number
+  readonly toUpstreamOctets: number
+  readonly spilledOctets: number
+}
+
+export interface DriveEnd extends Traffic {
+  readonly why: GatewayError | 'quit' | 'drained'
+  readonly durationMs: number
 }
 
 export class Drive {
@@ -92,6 +105,8 @@ export class Drive {
   readonly #spill = new SpillFile()
   /** Who waits for the provider to take more. */
   readonly #whenDrained: (() => void)[] = []
+  /** Batches that were asked for and are not answered. */
+  #batches = 0
   #stepping = false
   readonly #backlog: Event[] = []
   #settleEnd: (end: DriveEnd) => void = () => {}
@@ -104,6 +119,24 @@ export class Drive {
       this.#settleEnd = resolve
     })
     this.#client = this.#wire('client', options.client)
+  }
+
+  /** So far. */
+  get traffic(): Traffic {
+    return {
+      fromClientOctets: this.#client.receivedOctets,
+      toClientOctets: this.#client.sentOctets,
+      fromUpstreamOctets: this.#upstreamBefore.received + (this.#upstream?.receivedOctets ?? 0),
+      toUpstreamOctets: this.#upstreamBefore.sent + (this.#upstream?.sentOctets ?? 0),
+    }
+  }
+
+  get buffered(): Buffered {
+    return {
+      toClientOctets: this.#client.waitingOctets,
+      toUpstreamOctets: this.#upstream?.waitingOctets ?? 0,
+      spilledOctets: this.#spill.octets,
+    }
   }
 
   /** Lets the session say its greeting. Once. */
@@ -191,9 +224,11 @@ export class Drive {
     if (this.#over.signal.aborted || this.#stepping) return
     const client = this.#client
     const upstream = this.#upstream
+    // Each answer to a batch comes back here.
+    const isHeld = this.#batches > 0 && this.#options.isPoolFull?.() === true
     try {
-      client.read(this.#session.wants('client') && !client.overfull && upstream?.full !== true)
-      upstream?.read(this.#session.wants('upstream') && !upstream.overfull && !client.full)
+      client.read(!isHeld && this.#session.wants('client') && !client.overfull && upstream?.full !== true)
+      upstream?.read(!isHeld && this.#session.wants('upstream') && !upstream.overfull && !client.full)
     } catch (bug) {
       this.#failed(bug)
     }
@@ -201,11 +236,15 @@ export class Drive {
 
   #ask(ask: Ask): void {
     const signal = this.#over.signal
+    const batches = ask.kind === 'batch' ? 1 : 0
+    this.#batches += batches
     this.#answer(ask).then(
       (answer) => {
+        this.#batches -= batches
         if (!signal.aborted) this.#event({ on: 'answer', id: ask.id, answer })
       },
       (error: unknown) => {
+        this.#batches -= batches
         if (signal.aborted) return
         if (!(error instanceof GatewayError)) {
           const at = error instanceof Error ? placeOf(error) : null
@@ -415,10 +454,7 @@ export class Drive {
       this.#settleEnd({
         why,
         durationMs: Math.round(performance.now() - this.#startedMs),
-        fromClientOctets: this.#client.receivedOctets,
-        toClientOctets: this.#client.sentOctets,
-        fromUpstreamOctets: this.#upstreamBefore.received,
-        toUpstreamOctets: this.#upstreamBefore.sent,
+        ...this.traffic,
       }),
     )
   }

@@ -18,6 +18,11 @@ export class SpillFile {
   #file: Promise<FileHandle> | null = null
   #octets = 0
 
+  /** What lies in it. */
+  get octets(): number {
+    return this.#octets
+  }
+
   /** Appends, in the order of the calls. Rejects with BUFFER_EXCEEDED, or IO where there is no space. */
   async write(bytes: Buffer): Promise<void> {
     const at = this.#octets

@@ -47,6 +47,11 @@ export class Wire {
     return this.#socket.writableLength > OWN_OUTPUT_OCTETS
   }
 
+  /** Octets that wait in memory for the other end to take them. */
+  get waitingOctets(): number {
+    return this.#socket.writableLength
+  }
+
   /** Starts or stops `bytes` events; takes effect at once. */
   read(on: boolean): void {
     if (this.#state !== 'open' || this.#ended) return

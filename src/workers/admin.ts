@@ -21,7 +21,8 @@ export interface AllMetrics {
 
 export interface AdminParts {
   readonly isReady: () => boolean
-  readonly metrics: () => Promise<AllMetrics>
+  /** null: they cannot be had now. Some workers' alone would look as if all counters began anew. */
+  readonly metrics: () => Promise<AllMetrics | null>
   readonly log: Log
 }
 
@@ -69,11 +70,12 @@ async function answer(method: string, path: string, parts: AdminParts): Promise<
     case '/readyz':
       return parts.isReady() ? plain(200, 'ready') : plain(503, 'draining')
     case '/metrics': {
-      const { parts: numbers, guard } = await parts.metrics()
+      const all = await parts.metrics()
+      if (all === null) return plain(503, 'the guard does not answer')
       return {
         status: 200,
         headers: { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' },
-        body: await printMetrics(numbers, guard),
+        body: await printMetrics(all.parts, all.guard),
       }
     }
     default:

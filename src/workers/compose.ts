@@ -38,6 +38,7 @@ export interface Composition {
   readonly listenerParts: Pick<ListenerParts, 'certificates' | 'upstreamTls' | 'ownCertificate'>
   readonly login: Login
   readonly batch: (job: BatchJob, signal: AbortSignal) => Promise<BatchResult>
+  readonly isPoolFull: () => boolean
   readonly metrics: Metrics
   readonly tokens: OAuthTokens
   readonly protection: Protection
@@ -67,7 +68,7 @@ export function compose({ file, log, ticketKeys, workers, session }: ComposeOpti
   tuneCollector()
   const config = programConfig(file)
   const threads = config['pool.threads'] || Math.max(1, Math.floor(availableParallelism() / workers))
-  const pool = new ThreadPool({ threads, log })
+  const pool = new ThreadPool({ threads, queue: config['pool.queue'], log })
   const metrics = new Metrics(() => pool.metrics)
   const ves = new VesClient({ ...vesOptions(file, log), keys: pool })
   const spools = new Spools(log)
@@ -97,6 +98,7 @@ export function compose({ file, log, ticketKeys, workers, session }: ComposeOpti
       override: (request) => override(request, upstreamOptions(request.tenant.config, sharedTls)),
     }),
     batch,
+    isPoolFull: () => pool.isFull,
     spools,
     ves,
     nowSite: (tenant, isSecure) =>
@@ -119,7 +121,7 @@ export function compose({ file, log, ticketKeys, workers, session }: ComposeOpti
     protection: new Protection(state),
     limits: new SessionLimits(state),
     sizes: new SizeStore(state),
-    session: session ?? sessionOf,
+    session: session ?? ((service, start) => sessionOf(service, start, metrics)),
     close: async () => {
       spools.close()
       metrics.close()

@@ -6,8 +6,16 @@ import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { AggregatorRegistry, Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { Service } from '../base/config/config-file.ts'
 import type { GuardCounts, MetricsJson } from '../base/hand-over.ts'
-import type { DriveEnd } from '../net/drive.ts'
+import type { Buffered, DriveEnd, Traffic } from '../net/drive.ts'
 import type { PoolMetrics } from './pool.ts'
+
+/** A session that is open, or an HTTP connection. */
+export interface LiveSession {
+  readonly traffic: Traffic
+  readonly buffered: Buffered
+}
+
+const NO_TRAFFIC: Traffic = { fromClientOctets: 0, toClientOctets: 0, fromUpstreamOctets: 0, toUpstreamOctets: 0 }
 
 export class Metrics {
   readonly #registry = new Registry()
@@ -17,17 +25,31 @@ export class Metrics {
   readonly #ended: Counter
   readonly #logins: Counter
   readonly #messages: Counter
-  readonly #octets: Counter
+  readonly #messageOctets: Counter
   readonly #provider: Counter
   readonly #refused: Counter
   readonly #duration: Histogram
   readonly #keyRequests: Histogram
+  readonly #live = new Map<LiveSession, Service>()
+  /** Traffic of sessions that are over. */
+  readonly #past = new Map<Service, Traffic>()
 
   /** @param pool numbers of the thread pool, read when they are asked for */
   constructor(pool: () => PoolMetrics) {
     const registers = [this.#registry]
     const counter = (name: string, help: string, ...labelNames: string[]): Counter =>
       new Counter({ name: `vesmail_${name}`, help, labelNames, registers })
+    const collected = (name: string, help: string, labelNames: string[], collect: (set: Setter) => void): Counter =>
+      new Counter({
+        name: `vesmail_${name}`,
+        help,
+        labelNames,
+        registers,
+        collect() {
+          this.reset()
+          collect((labels, value) => this.inc(labels, value))
+        },
+      })
     const gauge = (name: string, help: string, collect: (this: Gauge) => void, ...labelNames: string[]): Gauge =>
       new Gauge({ name: `vesmail_${name}`, help, labelNames, registers, collect })
     this.#sessions = new Gauge({ name: 'vesmail_sessions', help: 'Open sessions', labelNames: ['service'], registers })
@@ -35,13 +57,21 @@ export class Metrics {
     this.#ended = counter('sessions_ended_total', 'Sessions ended, by reason', 'service', 'why')
     this.#logins = counter('logins_total', 'Logins, by result', 'service', 'result')
     this.#messages = counter('messages_total', 'Messages whose key was made or opened', 'service', 'what')
-    this.#octets = counter(
-      'octets_total',
-      'Octets of ended sessions, by side and direction',
+    this.#messageOctets = counter(
+      'message_octets_total',
+      'Octets that went into sealing and opening',
       'service',
-      'side',
-      'direction',
+      'what',
     )
+    const traffic = (): ReadonlyMap<Service, Traffic> => this.#traffic()
+    collected('octets_total', 'Octets of sessions, by side and direction', ['service', 'side', 'direction'], (set) => {
+      for (const [service, octets] of traffic()) {
+        set({ service, side: 'client', direction: 'in' }, octets.fromClientOctets)
+        set({ service, side: 'client', direction: 'out' }, octets.toClientOctets)
+        set({ service, side: 'upstream', direction: 'in' }, octets.fromUpstreamOctets)
+        set({ service, side: 'upstream', direction: 'out' }, octets.toUpstreamOctets)
+      }
+    })
     this.#provider = counter('provider_connections_total', 'Connections to providers, by result', 'service', 'result')
     this.#refused = counter(
       'connections_refused_total',
@@ -77,25 +107,36 @@ export class Metrics {
     })
     gauge(
       'pool_tasks',
-      'Tasks of the thread pool, by state',
+      'Tasks that the thread pool has, by state',
       function () {
-        const { running, waiting, completed, failed, inPlace, threadDeaths } = pool()
+        const { running, waiting } = pool()
         this.set({ state: 'running' }, running)
         this.set({ state: 'waiting' }, waiting)
-        this.set({ state: 'completed' }, completed)
-        this.set({ state: 'failed' }, failed)
-        this.set({ state: 'in_place' }, inPlace)
-        this.set({ state: 'thread_died' }, threadDeaths)
       },
       'state',
     )
+    collected('pool_tasks_total', 'Tasks that the thread pool had; in_place: without a thread', ['what'], (set) => {
+      const { completed, failed, inPlace, threadDeaths } = pool()
+      set({ what: 'completed' }, completed)
+      set({ what: 'failed' }, failed)
+      set({ what: 'in_place' }, inPlace)
+      set({ what: 'thread_died' }, threadDeaths)
+    })
+    collected('pool_seconds_total', 'Time of the thread pool’s tasks, waiting and running', ['what'], (set) => {
+      const { waitMs, runMs } = pool()
+      set({ what: 'wait' }, waitMs / 1000)
+      set({ what: 'run' }, runMs / 1000)
+    })
+    const buffered = (): Buffered => this.#buffered()
     gauge(
-      'pool_seconds',
-      'Time of the thread pool’s tasks since the start, waiting and running',
+      'buffered_octets',
+      'What sessions hold, by where it is to go; spilled: in files',
       function () {
-        const { waitMs, runMs } = pool()
-        this.set({ what: 'wait' }, waitMs / 1000)
-        this.set({ what: 'run' }, runMs / 1000)
+        const { toClientOctets, toUpstreamOctets, spilledOctets } = buffered()
+        this.set({ what: 'to_client' }, toClientOctets)
+        this.set({ what: 'to_upstream' }, toUpstreamOctets)
+        this.set({ what: 'to_pool' }, pool().octets)
+        this.set({ what: 'spilled' }, spilledOctets)
       },
       'what',
     )
@@ -117,20 +158,20 @@ export class Metrics {
     return this.#registry
   }
 
-  sessionBegun(service: Service): void {
+  /** @param session asked for its figures until it ends */
+  sessionBegun(service: Service, session: LiveSession): void {
+    this.#live.set(session, service)
     this.#sessions.inc({ service })
     this.#begun.inc({ service })
   }
 
-  sessionEnded(service: Service, end: DriveEnd): void {
+  sessionEnded(service: Service, session: LiveSession, end: DriveEnd): void {
     const why = typeof end.why === 'string' ? end.why : end.why.code
+    this.#live.delete(session)
+    this.#past.set(service, sum(this.#past.get(service) ?? NO_TRAFFIC, end))
     this.#sessions.dec({ service })
     this.#ended.inc({ service, why })
     this.#duration.observe({ service }, end.durationMs / 1000)
-    this.#octets.inc({ service, side: 'client', direction: 'in' }, end.fromClientOctets)
-    this.#octets.inc({ service, side: 'client', direction: 'out' }, end.toClientOctets)
-    this.#octets.inc({ service, side: 'upstream', direction: 'in' }, end.fromUpstreamOctets)
-    this.#octets.inc({ service, side: 'upstream', direction: 'out' }, end.toUpstreamOctets)
   }
 
   /** @param result `ok`, `denied` or the code of a failure */
@@ -148,6 +189,16 @@ export class Metrics {
 
   opened(service: Service): void {
     this.#messages.inc({ service, what: 'opened' })
+  }
+
+  /** Plain octets on their way to be sealed. */
+  sealing(service: Service, octets: number): void {
+    this.#messageOctets.inc({ service, what: 'sealed' }, octets)
+  }
+
+  /** Sealed octets on their way to be opened. */
+  opening(service: Service, octets: number): void {
+    this.#messageOctets.inc({ service, what: 'opened' }, octets)
   }
 
   refused(reason: string): void {
@@ -175,6 +226,33 @@ export class Metrics {
 
   close(): void {
     this.#loop.disable()
+  }
+
+  #traffic(): ReadonlyMap<Service, Traffic> {
+    const all = new Map(this.#past)
+    for (const [{ traffic }, service] of this.#live) all.set(service, sum(all.get(service) ?? NO_TRAFFIC, traffic))
+    return all
+  }
+
+  #buffered(): Buffered {
+    const all = { toClientOctets: 0, toUpstreamOctets: 0, spilledOctets: 0 }
+    for (const { buffered } of this.#live.keys()) {
+      all.toClientOctets += buffered.toClientOctets
+      all.toUpstreamOctets += buffered.toUpstreamOctets
+      all.spilledOctets += buffered.spilledOctets
+    }
+    return all
+  }
+}
+
+type Setter = (labels: Record<string, string>, value: number) => void
+
+function sum(one: Traffic, other: Traffic): Traffic {
+  return {
+    fromClientOctets: one.fromClientOctets + other.fromClientOctets,
+    toClientOctets: one.toClientOctets + other.toClientOctets,
+    fromUpstreamOctets: one.fromUpstreamOctets + other.fromUpstreamOctets,
+    toUpstreamOctets: one.toUpstreamOctets + other.toUpstreamOctets,
   }
 }
 

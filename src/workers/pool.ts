@@ -2,8 +2,9 @@
  * The threads of a worker (daemon.md §4, "Threads"): bodies and key operations, by piscina.
  *
  * A task is handed to piscina only when a thread is free for it, so what waits, waits here: key operations (somebody
- * is logging in) before bodies, each in its order. Whoever asked for a body waits with its socket unread; that is
- * the whole of the back-pressure, and bounds the queue to what the sessions' own limits allow.
+ * is logging in) before bodies, each in its order. Whoever asked for a body goes on reading only as far as its
+ * session's own limits allow, and once the pool is full (`isFull`) not at all until it has its answer: that is the whole
+ * of the back-pressure. A session has one batch of each body here at a time, of at most 1 MiB.
  *
  * A thread that dies takes one task with it. Where threads cannot be had, or cannot start any more (the program's
  * files were replaced under it), tasks run in place: slower, never wrong.
@@ -22,6 +23,8 @@ import { isBatch, resultOf, runTask, type ThreadAnswer, type ThreadResult, type 
 export interface PoolOptions {
   /** 0: everything runs in place. */
   readonly threads: number
+  /** So many batches may wait before sessions that have one stop reading; absent: 64. */
+  readonly queue?: number
   readonly log?: Log
   /** A task that takes longer is a bug or an attack: its thread is ended. */
   readonly taskTimeoutMs?: number
@@ -29,11 +32,13 @@ export interface PoolOptions {
   readonly entry?: URL
 }
 
-/** Counters since the start but for `running` and `waiting`; read by the metrics. */
+/** Counters since the start but for `running`, `waiting` and `octets`; read by the metrics. */
 export interface PoolMetrics {
   readonly threads: number
   readonly running: number
   readonly waiting: number
+  /** Input of the batches that wait or run. */
+  readonly octets: number
   completed: number
   /** Ended with an error of any kind. */
   failed: number
@@ -47,6 +52,7 @@ export interface PoolMetrics {
 
 /** Below this a round trip to a thread (50–125 µs, stack.md) costs more than it saves. */
 export const IN_PLACE_OCTETS = 64 * 1024
+const QUEUE = 64
 /** A P-521 operation takes 5 ms, a deliberately slow key derivation a second. */
 const TASK_TIMEOUT_MS = 60_000
 /** A thread's objects are small, its buffers outside of the heap: a runaway one is ended before the worker is. */
@@ -62,6 +68,8 @@ interface Waiting {
 
 interface Running {
   readonly controller: AbortController
+  /** Of a batch's input. */
+  readonly octets: number
   readonly sent: ThreadTask
   /** Moved along with the task: detached once a thread has it. */
   readonly baggage: ArrayBuffer
@@ -70,6 +78,7 @@ interface Running {
 export class ThreadPool implements KeyOperations {
   readonly #threads: Piscina | null
   readonly #size: number
+  readonly #queue: number
   readonly #log: Log
   readonly #timeoutMs: number
   /** Key operations, and bodies. */
@@ -79,8 +88,9 @@ export class ThreadPool implements KeyOperations {
   readonly #counts = { completed: 0, failed: 0, inPlace: 0, threadDeaths: 0, waitMs: 0, runMs: 0 }
   #closed = false
 
-  constructor({ threads, log, taskTimeoutMs, entry }: PoolOptions) {
+  constructor({ threads, queue, log, taskTimeoutMs, entry }: PoolOptions) {
     this.#log = log ?? silentLog
+    this.#queue = queue ?? QUEUE
     this.#timeoutMs = taskTimeoutMs ?? TASK_TIMEOUT_MS
     this.#threads = threads > 0 ? this.#start(threads, entry ?? new URL('./thread/entry.ts', import.meta.url)) : null
     this.#size = this.#threads === null ? 0 : threads
@@ -90,7 +100,15 @@ export class ThreadPool implements KeyOperations {
 
   get metrics(): PoolMetrics {
     const waiting = this.#urgent.length + this.#bulk.length
-    return { threads: this.#size, running: this.#running.size, waiting, ...this.#counts }
+    let octets = 0
+    for (const running of this.#running) octets += running.octets
+    for (const { task } of this.#bulk) octets += isBatch(task) ? task.input.length : 0
+    return { threads: this.#size, running: this.#running.size, waiting, octets, ...this.#counts }
+  }
+
+  /** As many batches wait as may: who has one here should ask for no more (`pool.queue`). */
+  get isFull(): boolean {
+    return this.#bulk.length >= this.#queue
   }
 
   /**
@@ -250,11 +268,12 @@ function packed(task: ThreadTask): Running {
   if (!isBatch(task)) {
     // Of a view, a clone copies the whole memory behind it: 64 KiB of what a socket read, for a VESkey in it.
     const job = Object.fromEntries(Object.entries(task.job).map(([name, value]) => [name, withoutNeighbours(value)]))
-    return { controller, sent: { ...task, job } as unknown as KeyJob, baggage: new ArrayBuffer(1) }
+    return { controller, octets: 0, sent: { ...task, job } as unknown as KeyJob, baggage: new ArrayBuffer(1) }
   }
   const { input } = task
   const owned = input.byteLength === input.buffer.byteLength ? input : copyOf(input)
-  return { controller, sent: { ...task, input: owned }, baggage: owned.buffer as ArrayBuffer }
+  const octets = owned.length
+  return { controller, octets, sent: { ...task, input: owned }, baggage: owned.buffer as ArrayBuffer }
 }
 
 function withoutNeighbours(value: unknown): unknown {

@@ -28,6 +28,7 @@ import type { Composition } from './compose.ts'
 import { Draining } from './draining.ts'
 import { Listener, type Tenant } from './listener.ts'
 import type { LoggedIn } from './login.ts'
+import type { LiveSession } from './metrics.ts'
 import { type NowConnection, NowServer } from './now-server.ts'
 import { probe } from './probe.ts'
 import { refusalSession } from './refusal.ts'
@@ -43,7 +44,7 @@ export interface WorkerAppOptions {
   readonly log: Log
   readonly version: string
   /** Of all workers; without a guard of this one. */
-  readonly metricsOfAll: () => Promise<AllMetrics>
+  readonly metricsOfAll: () => Promise<AllMetrics | null>
 }
 
 interface Open {
@@ -234,6 +235,15 @@ export class WorkerApp {
     }
     const isSecure = listener.isImplicit && tls !== null
     const secured = isSecure ? await acceptTls(socket, tls) : socket
+    // Octets as they are on the wire: what a page is made of is nobody's figure.
+    const live = httpTraffic(socket)
+    const begunMs = performance.now()
+    const { metrics } = this.#options.composition
+    metrics.sessionBegun('now', live)
+    socket.once('close', () => {
+      const durationMs = Math.round(performance.now() - begunMs)
+      metrics.sessionEnded('now', live, { why: 'quit', durationMs, ...live.traffic })
+    })
     await this.#now?.accept(secured, {
       client,
       tenant: () => tenant,
@@ -380,10 +390,11 @@ export class WorkerApp {
       upstream: listener.upstream,
       spool,
       over: leave,
+      isPoolFull: composition.isPoolFull,
     })
     const open: Open = { drive, listener }
     this.#open.add(open)
-    composition.metrics.sessionBegun(service)
+    composition.metrics.sessionBegun(service, drive)
     drive.ended
       .then((end) => this.#ended(open, end, log))
       .catch((error: unknown) => this.#options.log.write('error', 'session end', { reason: String(error) }))
@@ -394,7 +405,7 @@ export class WorkerApp {
 
   #ended(open: Open, end: DriveEnd, log: SessionLog): void {
     this.#open.delete(open)
-    this.#options.composition.metrics.sessionEnded(open.listener.service, end)
+    this.#options.composition.metrics.sessionEnded(open.listener.service, open.drive, end)
     log.ended(end)
     this.#settle()
   }
@@ -409,6 +420,18 @@ export class WorkerApp {
   async #refusal(admission: Admission, client: Endpoint): Promise<GatewayError | null> {
     if (this.#isFull(this.#open.size)) return new GatewayError('TOO_MANY', { reason: 'limits.sessions' })
     return admission.address(client.address)
+  }
+}
+
+function httpTraffic(socket: Socket): LiveSession {
+  return {
+    get traffic() {
+      const { bytesRead, bytesWritten } = socket
+      return { fromClientOctets: bytesRead, toClientOctets: bytesWritten, fromUpstreamOctets: 0, toUpstreamOctets: 0 }
+    },
+    get buffered() {
+      return { toClientOctets: socket.writableLength, toUpstreamOctets: 0, spilledOctets: 0 }
+    },
   }
 }
 

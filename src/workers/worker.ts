@@ -20,6 +20,8 @@ const INTERNAL_EXIT = 80
 /** Last words after a forced drain; the guard kills soon after. */
 const FORCED_EXIT_MS = 2800
 const METRICS_MS = 2000
+/** The guard reads its channel, or is gone. */
+const LAST_METRICS_MS = 300
 
 class Worker {
   readonly #session: SessionFactory | null
@@ -27,7 +29,7 @@ class Worker {
   #composition: Composition | null = null
   #log: Log | null = null
   #nextAsk = 1
-  readonly #asks = new Map<number, (all: AllMetrics) => void>()
+  readonly #asks = new Map<number, (all: AllMetrics | null) => void>()
   #orphan = false
   #isBroken = false
 
@@ -73,7 +75,6 @@ class Worker {
         break
       case 'metrics-of-all':
         this.#asks.get(message.id)?.({ parts: message.parts, guard: message.guard })
-        this.#asks.delete(message.id)
         break
       default:
         // Node's own and libraries' messages pass here, too.
@@ -129,13 +130,25 @@ class Worker {
     const app = this.#app
     if (app === null) process.exit(0)
     app.drain(forced, stopping)
-    if (forced) setTimeout(() => process.exit(0), FORCED_EXIT_MS).unref()
+    if (forced) setTimeout(() => void this.#lastMetrics().then(() => process.exit(0)), FORCED_EXIT_MS).unref()
     void app.drained.then(() => this.#exit())
   }
 
   async #exit(): Promise<void> {
     await this.#app?.close()
+    await this.#lastMetrics()
     process.exit(0)
+  }
+
+  /** What was counted here stays counted. */
+  async #lastMetrics(): Promise<void> {
+    const json = (await this.#composition?.metrics.json()) ?? []
+    if (process.connected !== true) return
+    await new Promise<void>((resolve) => {
+      setTimeout(resolve, LAST_METRICS_MS).unref()
+      const message: ToGuard = { t: 'metrics', id: null, json }
+      process.send?.(message, undefined, undefined, () => resolve())
+    })
   }
 
   /** The guard is gone: nothing new will come, what is open is finished. */
@@ -166,16 +179,13 @@ class Worker {
     this.#tell({ t: 'metrics', id, json })
   }
 
-  #metricsOfAll(): Promise<AllMetrics> {
+  #metricsOfAll(): Promise<AllMetrics | null> {
     return new Promise((resolve) => {
       const id = this.#nextAsk++
-      const own = async (): Promise<void> => {
-        if (!this.#asks.delete(id)) return
-        resolve({ parts: [(await this.#composition?.metrics.json()) ?? []], guard: null })
-      }
-      // A guard that is gone or busy: our own numbers are better than none.
-      const timer = setTimeout(() => void own(), METRICS_MS)
+      // A guard that is gone or busy.
+      const timer = setTimeout(() => this.#asks.get(id)?.(null), METRICS_MS)
       this.#asks.set(id, (all) => {
+        this.#asks.delete(id)
         clearTimeout(timer)
         resolve(all)
       })

@@ -241,6 +241,38 @@ test('the admin listener tells of all workers', async (t) => {
   assert.equal((await get('/other')).status, 404)
 })
 
+test('what was counted stays counted: by workers that drained, that were killed, and that do not answer', async (t) => {
+  const stage = await GuardStage.start(t)
+  const begun = async (): Promise<number> => {
+    const text = await (await fetch(`http://127.0.0.1:${stage.adminPort}/metrics`)).text()
+    const [, total] = /^vesmail_sessions_total\{service="smtp"\} (\d+)$/m.exec(text)!
+    const octets = /^vesmail_octets_total\{service="smtp",side="client",direction="in"\} (\d+)$/m.exec(text)!
+    assert.equal(Number(octets[1]), 3 * Number(total), 'x and a line end each, in open sessions and in past ones')
+    return Number(total)
+  }
+  const visit = async (): Promise<void> => {
+    const client = new LineClient(stage.port)
+    await greeted(client)
+    assert.equal(await client.ask('x'), '250 x')
+  }
+  await Promise.all([1, 2, 3, 4].map(visit))
+  assert.equal(await begun(), 4)
+  stage.signal('SIGHUP')
+  const old = stage.workerPids()
+  await stage.logged('reloaded')
+  for (const worker of [1, 2]) await stage.logged('worker ended', (line) => line.worker === worker)
+  assert.equal(await begun(), 4)
+  await Promise.all([1, 2, 3, 4].map(visit))
+  assert.equal(await begun(), 8)
+  const [killed, stopped] = stage.workerPids().filter((pid) => !old.includes(pid))
+  process.kill(killed!, 'SIGKILL')
+  await stage.logged('worker died')
+  await visit()
+  assert.equal(await begun(), 9)
+  process.kill(stopped!, 'SIGSTOP')
+  assert.equal(await begun(), 9)
+})
+
 test('a scraper that would keep its connection to the admin listener holds no worker', async (t) => {
   const stage = await GuardStage.start(t, { workers: 1 })
   const scraper = connect(stage.adminPort, '127.0.0.1')

@@ -416,3 +416,51 @@ test('what SCRAM derives is PBKDF2-HMAC-SHA-256 (RFC 7677 §3, by its proof in t
   assert.equal(key!.toString('hex'), 'c4a49510323ab4f952cac1fa99441939e78ea74d6be81ddf7096e87513dc615d')
   client.destroy()
 })
+
+for (const isFull of [true, false]) {
+  test(`a session that waits for a batch ${isFull ? 'stops reading while the pool is full' : 'reads on'}`, async () => {
+    const answered = Promise.withResolvers<void>()
+    const batch: Services['batch'] = async () => {
+      await answered.promise
+      return { output: Buffer.alloc(0), state: {} as never, lines: 0, spent: Buffer.alloc(0) }
+    }
+    const settled = Promise.withResolvers<void>()
+    const session = new Scripted(
+      () => {},
+      (event, asking) => {
+        if (text(event) === 'one') {
+          asking.send('client', 'asked')
+          asking.ask(
+            'batch',
+            {} as never,
+            () => settled.resolve(),
+            () => {},
+          )
+        }
+        if (text(event) === 'two') asking.send('client', 'heard')
+      },
+    )
+    const services: Services = { login: unasked, recipient: unasked, 'seal-key': unasked, 'open-key': unasked, batch }
+    const { client } = await driven(session, { services, isPoolFull: () => isFull })
+    client.write('one')
+    assert.equal(String((await once(client, 'data'))[0]), 'asked')
+    client.write('two')
+    // By the time somebody else was answered, this one was heard, or is not to be.
+    const other = await driven(
+      new Scripted(
+        () => {},
+        (event, asking) => asking.send('client', text(event)),
+      ),
+    )
+    for (let i = 0; i < 5; i++) {
+      other.client.write('x')
+      await once(other.client, 'data')
+    }
+    const order = (): string[] => session.events.map((event) => (event.on === 'bytes' ? text(event) : event.on))
+    assert.deepEqual(order(), isFull ? ['one'] : ['one', 'two'])
+    answered.resolve()
+    await settled.promise
+    if (isFull) assert.equal(String((await once(client, 'data'))[0]), 'heard')
+    assert.deepEqual(order().sort(), ['answer', 'one', 'two'])
+  })
+}

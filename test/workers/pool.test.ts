@@ -25,7 +25,7 @@ const hasCode = (code: FaultCode) => (error: unknown) => error instanceof Gatewa
 const outputOf = ({ output }: BatchResult) => Buffer.from(output).toString('latin1')
 const unruly = new URL('./fixtures/unruly-entry.ts', import.meta.url)
 
-function pool(options: { threads: number; entry?: URL; taskTimeoutMs?: number }): ThreadPool {
+function pool(options: { threads: number; queue?: number; entry?: URL; taskTimeoutMs?: number }): ThreadPool {
   const made = new ThreadPool(options)
   after(() => made.close())
   return made
@@ -59,6 +59,24 @@ describe('thread pool', () => {
       state = result.state
     }
     assert.equal(text, Buffer.from(sealed).toString('latin1'))
+  })
+
+  it('is full when as many batches wait as may', async () => {
+    const threads = pool({ threads: 1, queue: 2 })
+    const jobs = [1, 2, 3].map((waiting) => {
+      const job = threads.batch(sealJob())
+      return { isFull: threads.isFull, octets: threads.metrics.octets, waiting, job }
+    })
+    assert.deepEqual(
+      jobs.map(({ isFull, octets, waiting }) => [isFull, octets === waiting * plain.length]),
+      [
+        [false, true],
+        [false, true],
+        [true, true],
+      ],
+    )
+    await Promise.all(jobs.map(({ job }) => job))
+    assert.deepEqual([threads.isFull, threads.metrics.octets], [false, 0])
   })
 
   it('leaves the neighbours of a view alone', async () => {

@@ -202,7 +202,7 @@ export const OPTIONS = {
     min: 1,
     max: 10_000,
     scope: 'process',
-    doc: 'Batches waiting for a thread before sessions stop reading.',
+    doc: 'When so many bodies wait for a thread, a session that has one there reads no more until it is done.',
   }),
   'admin.listen': address({ scope: 'process', doc: 'Address of /healthz, /readyz and /metrics; absent: none.' }),
   state: text({

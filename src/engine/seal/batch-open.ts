@@ -2,7 +2,7 @@
  * An opening batch: base64, chunks, transfer encoding, a block at a time so that the work stays in the cache.
  * Used through `batch.ts` alone.
  */
-import { createDecipheriv } from 'node:crypto'
+import { createDecipheriv, createSecretKey } from 'node:crypto'
 import { GatewayError } from '../../base/errors.ts'
 import { maxBase64Decoded } from '../mime/transfer/codecs.ts'
 import type { BatchResult } from './batch.ts'
@@ -154,7 +154,7 @@ class Opening {
     const ready = final ? sealed.length : sealed.length - (sealed.length % CFB_BLOCK_OCTETS)
     this.#unopened = copyOf(sealed, ready)
     if (ready === 0) return NONE
-    const decipher = createDecipheriv('aes-256-cfb', this.#from.key.subarray(0, 32), this.#feedback)
+    const decipher = createDecipheriv('aes-256-cfb', createSecretKey(this.#from.key.subarray(0, 32)), this.#feedback)
     const plain = decipher.update(sealed.subarray(0, ready))
     if (!final) this.#feedback = copyOf(sealed, ready - CFB_BLOCK_OCTETS, ready)
     return plain

@@ -4,7 +4,7 @@
  *
  * Rule: the key comes from a repository that anybody may write to, so its costs are checked before they are paid.
  */
-import { createCipheriv, createDecipheriv, pbkdf2Sync, randomBytes } from 'node:crypto'
+import { createCipheriv, createDecipheriv, createSecretKey, pbkdf2Sync, randomBytes } from 'node:crypto'
 import { GatewayError } from '../../base/errors.ts'
 import { DER, expectElement, printOid, readElement, readInteger, writeElement, writeInteger } from './vault-key-der.ts'
 
@@ -86,7 +86,7 @@ export function printPem(der: Buffer, label: string): string {
 export function decryptPrivateKey(pem: string, veskey: Uint8Array): Buffer {
   const { salt, rounds, prf, iv, encrypted } = parseEncryptedKey(readPem(pem, 'ENCRYPTED PRIVATE KEY'))
   const key = pbkdf2Sync(veskey, salt, rounds, KEY_OCTETS, prf)
-  const decipher = createDecipheriv('aes-256-cbc', key, iv)
+  const decipher = createDecipheriv('aes-256-cbc', createSecretKey(key), iv)
   try {
     return Buffer.concat([decipher.update(encrypted), decipher.final()])
   } catch (cause) {
@@ -105,7 +105,7 @@ export function encryptPrivateKey(pkcs8: Buffer, veskey: Uint8Array, rounds: num
   const salt = randomBytes(16)
   const iv = randomBytes(BLOCK_OCTETS)
   const key = pbkdf2Sync(veskey, salt, rounds, KEY_OCTETS, 'sha256')
-  const cipher = createCipheriv('aes-256-cbc', key, iv)
+  const cipher = createCipheriv('aes-256-cbc', createSecretKey(key), iv)
   const encrypted = Buffer.concat([cipher.update(pkcs8), cipher.final()])
   key.fill(0)
   const { oid, octets, nil, sequence } = DER

@@ -6,16 +6,17 @@
 import { GatewayError } from '../../base/errors.ts'
 import type { ClientCommand } from './command-reader.ts'
 import { Cursor, stringAt } from './cursor.ts'
+import { type Evidence, evidenceFor } from './evidence.ts'
 import { type FetchCommand, setsSeen } from './fetch-command.ts'
 import { printItem } from './fetch-items.ts'
 import type { MessageKind } from './mailbox.ts'
 import { plainRun } from './plain-run.ts'
 import { imapReply } from './reply.ts'
-import { type AnswerItem, type FetchAnswer, parseAnswerStart } from './response.ts'
+import { type FetchAnswer, parseAnswerStart } from './response.ts'
 import { SealedAnswer } from './sealed-answer.ts'
-import { isMark, isMarkAt, isSealed, MARK_FIELDS } from './sealed-mark.ts'
+import { isMark, isSealed, MARK_FIELDS } from './sealed-mark.ts'
 import { countOf, printSets } from './sequence-set.ts'
-import { unasked, without } from './template.ts'
+import { unasked } from './template.ts'
 import type { LiteralSink, Work, WorkHost } from './work.ts'
 
 /** A command line of our own stays below what any server takes (RFC 7162 §4 asks for 8192). */
@@ -35,7 +36,7 @@ type Unit =
 type State =
   | { readonly in: 'learning'; readonly tag: string }
   /** Learning and answering in one: plain messages go to the client at once, sealed ones come after. */
-  | { readonly in: 'both'; readonly tag: string }
+  | { readonly in: 'both'; readonly tag: string; readonly evidence: Evidence }
   | { readonly in: 'plain'; readonly tag: string }
   /** Sealed messages under way, in order; the first one speaks, the others wait with what they have. */
   | { readonly in: 'sealed'; readonly answers: SealedAnswer[] }
@@ -99,11 +100,11 @@ export class FetchWork implements Work {
     const tag = this.#host.nextTag()
     // An item that sets \Seen must not be asked before it is known that the message can be shown.
     if (this.#isSmall && !this.#host.keepOrder && !this.#fetch.items.some(setsSeen)) {
-      this.#state = { in: 'both', tag }
+      const evidence = evidenceFor(this.#fetch.items)
+      this.#state = { in: 'both', tag, evidence }
       this.#addsUidItem = this.#addsUid
       const uid = this.#addsUidItem ? 'UID ' : ''
-      const items = this.#fetch.items.map(printItem).join(' ')
-      this.#host.toUpstream(`${tag} ${this.#verb} ${set.text} (${uid}${items} ${MARK_FIELDS})${modifiers}\r\n`)
+      this.#host.toUpstream(`${tag} ${this.#verb} ${set.text} (${uid}${evidence.items})${modifiers}\r\n`)
       return
     }
     this.#state = { in: 'learning', tag }
@@ -147,7 +148,7 @@ export class FetchWork implements Work {
       case 'learning':
         return this.#learn(answer, bytes)
       case 'both':
-        return this.#learnAndPass(answer, bytes, cut)
+        return this.#learnAndPass(this.#state.evidence, answer, bytes, cut)
       case 'sealed':
         return this.#state.answers.some((each) => each.fetch(answer, bytes, cut))
       default:
@@ -158,7 +159,8 @@ export class FetchWork implements Work {
   answers(front: Buffer): number {
     if (this.#state.in !== 'both') return 0
     const { mailbox } = this.#host
-    const run = plainRun(front, this.#addsUidItem, (uid) => mailbox.learn(uid, 'plain'))
+    const { shape } = this.#state.evidence
+    const run = plainRun(front, shape, this.#addsUidItem, (uid) => mailbox.learn(uid, 'plain'))
     if (run === null) return 0
     this.#host.toClient(run.bytes)
     return run.octets
@@ -219,25 +221,22 @@ export class FetchWork implements Work {
     return true
   }
 
-  #learnAndPass(answer: FetchAnswer, bytes: Buffer, cut: boolean): boolean {
-    const mark = answer.items.findLast((item) => isMarkAt(bytes, item.label))
-    if (mark === undefined) return false
+  #learnAndPass(evidence: Evidence, answer: FetchAnswer, bytes: Buffer, cut: boolean): boolean {
+    const verdict = evidence.judge(answer, bytes, this.#addsUidItem)
+    if (verdict === null) return false
     const { uid } = answer
     const number = this.#fetch.uid ? uid : answer.number
-    if (cut) {
-      // Too large to be held. What was left out may be the mark.
+    // Too large to be held: what was left out may be the evidence.
+    if (cut || verdict.is === 'unsure') {
       if (number !== null) this.#unsure.push(number)
       return true
     }
-    const sealed = isSealed(stringAt(bytes, mark.value[0]))
-    if (uid !== null) this.#host.mailbox.learn(uid, sealed ? 'sealed' : 'plain')
-    if (sealed) {
-      if (number !== null) this.#found.push({ number, uid, sealed })
+    if (uid !== null) this.#host.mailbox.learn(uid, verdict.is)
+    if (verdict.is === 'plain') for (const piece of verdict.pieces) this.#host.toClient(piece)
+    else {
+      if (number !== null) this.#found.push({ number, uid, sealed: true })
       this.#tellNews(answer, bytes)
-      return true
     }
-    const drops = (item: AnswerItem): boolean => item === mark || (this.#addsUidItem && item.name === 'UID')
-    for (const piece of without(answer, bytes, drops)) this.#host.toClient(piece)
     return true
   }
 

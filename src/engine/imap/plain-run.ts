@@ -1,11 +1,21 @@
 /**
  * The short way of a header scan: answers of plain messages that lie one behind the other in what a read gave, each with
- * the mark that we asked for as its last item (sealed-mark.ts). They are looked through by octet, no object or string is
- * made for any, and what is the client's leaves in one piece.
+ * the evidence that we asked for (evidence.ts). They are looked through by octet, no object or string is made for any, and
+ * what is the client's leaves in one piece.
  * Not a parser: whatever is not written in the very way that servers mostly write it ends the run, and is read by
  * `parseFetchAnswer` (response.ts), which decides. Rule: linear, never beyond the octets that are there.
  */
-import { holdsVes, MARK_LABEL } from './sealed-mark.ts'
+import { holdsMark } from './sealed-mark.ts'
+
+/** Where the evidence stands in an answer; labels with the space behind them. */
+export interface RunShape {
+  /** Label of the item that is ours alone: the last one, and left out. Null: there is none. */
+  readonly mark: string | null
+  /** Label of a list of the client's that has our name in it, and where in the label that stands. */
+  readonly list: { readonly label: string; readonly cut: readonly [number, number] } | null
+  /** ENVELOPE must be there: it tells the Message-ID. */
+  readonly envelope: boolean
+}
 
 export interface PlainRun {
   /** The answers without what the client did not ask for; a buffer of its own. */
@@ -16,7 +26,7 @@ export interface PlainRun {
 
 const HEAD = Buffer.from(' FETCH (')
 const UID = Buffer.from('UID ')
-const MARK = Buffer.from(`${MARK_LABEL} `)
+const ENVELOPE = Buffer.from('ENVELOPE ')
 const CLOSE = Buffer.from(')\r\n')
 /** Larger answers may have literals that are left out (relay.ts). */
 const MAX_OCTETS = 64 * 1024
@@ -30,16 +40,21 @@ const MAX_DIGITS = 10
  * @param learn called with the UID of each plain message
  * @returns null: not even the first one is plain and written so
  */
-export function plainRun(input: Buffer, dropsUid: boolean, learn: (uid: number) => void): PlainRun | null {
-  const scan = new Scan(input)
-  /** Of each answer: its begin, what stays of it behind its head, its end. */
-  const cuts: number[] = []
+export function plainRun(
+  input: Buffer,
+  shape: RunShape,
+  dropsUid: boolean,
+  learn: (uid: number) => void,
+): PlainRun | null {
+  const scan = new Scan(input, shape)
+  /** Of each answer: its head, what stays before the cut, what stays behind it; each as begin and end. */
+  const stays: number[] = []
   let end = 0
   while (end < input.length && scan.answer(end)) {
     const from = dropsUid ? scan.uidEnd + 1 : scan.itemsAt
     // Left out, the UID must be the first item, and not all there is.
-    if (dropsUid && (scan.uidAt !== scan.itemsAt || from >= scan.markAt)) break
-    cuts.push(end, scan.itemsAt, from, scan.markAt - 1)
+    if (dropsUid && (scan.uidAt !== scan.itemsAt || from >= scan.cutAt)) break
+    stays.push(end, scan.itemsAt, from, scan.cutAt, scan.cutEnd, scan.at)
     learn(scan.uid)
     end = scan.at
   }
@@ -47,32 +62,42 @@ export function plainRun(input: Buffer, dropsUid: boolean, learn: (uid: number) 
   // One copy of all, and small moves within it: a copy for each costs several times as much.
   const out = Buffer.from(input.subarray(0, end))
   let to = 0
-  for (let i = 0; i < cuts.length; i += 4) {
-    to = move(out, to, cuts[i]!, cuts[i + 1]!)
-    to = move(out, to, cuts[i + 2]!, cuts[i + 3]!)
-    for (let c = 0; c < 3; c++) out[to++] = CLOSE[c]!
-  }
+  for (let i = 0; i < stays.length; i += 2) to = move(out, to, stays[i]!, stays[i + 1]!)
   return { bytes: out.subarray(0, to), octets: end }
 }
 
 /** @returns where the next ones go */
 function move(bytes: Buffer, to: number, from: number, end: number): number {
-  if (to !== from) bytes.copyWithin(to, from, end)
+  // A few octets are quicker by hand.
+  if (end - from < 32) for (let i = 0; i < end - from; i++) bytes[to + i] = bytes[from + i]!
+  else if (to !== from) bytes.copyWithin(to, from, end)
   return to + end - from
 }
 
 class Scan {
   readonly #bytes: Buffer
+  readonly #mark: Buffer | null
+  readonly #list: Buffer | null
+  readonly #cut: readonly [number, number]
+  readonly #envelope: boolean
+  /** The value read last within the last item. */
+  #lastAt = 0
   /** Behind the answer. */
   at = 0
   itemsAt = 0
   uid = 0
   uidAt = 0
   uidEnd = 0
-  markAt = 0
+  /** What is ours. */
+  cutAt = 0
+  cutEnd = 0
 
-  constructor(bytes: Buffer) {
+  constructor(bytes: Buffer, { mark, list, envelope }: RunShape) {
     this.#bytes = bytes
+    this.#mark = mark === null ? null : Buffer.from(mark, 'latin1')
+    this.#list = list === null ? null : Buffer.from(list.label, 'latin1')
+    this.#cut = list?.cut ?? [0, 0]
+    this.#envelope = envelope
   }
 
   /** Is there a whole answer of a plain message? Then the fields say where. */
@@ -84,30 +109,45 @@ class Scan {
     this.itemsAt = this.at + HEAD.length
     this.at = this.itemsAt
     this.uid = -1
+    this.cutAt = -1
+    let needsEnvelope = this.#envelope
     for (;;) {
       const itemAt = this.at
-      if (this.#is(MARK)) {
-        this.markAt = itemAt
-        this.at += MARK.length
+      if (this.#mark !== null && this.#is(this.#mark)) {
+        if (itemAt === this.itemsAt || !this.#evidence(this.#mark)) return false
+        this.cutAt = itemAt - 1
+        this.cutEnd = this.at
         break
       }
-      if (this.#is(UID)) {
+      if (this.#list !== null && this.#is(this.#list)) {
+        if (this.cutAt >= 0 || !this.#evidence(this.#list)) return false
+        this.cutAt = itemAt + this.#cut[0]
+        this.cutEnd = itemAt + this.#cut[1]
+      } else if (this.#is(UID)) {
         if (this.uid >= 0) return false
         this.at += UID.length
         this.uid = this.#number()
         if (this.uid < 0) return false
         this.uidAt = itemAt
         this.uidEnd = this.at
+      } else if (needsEnvelope && this.#is(ENVELOPE)) {
+        needsEnvelope = false
+        this.at += ENVELOPE.length
+        if (bytes[this.at] !== 0x28 || !this.#value() || holdsMark(bytes, this.#lastAt, this.at)) return false
       } else if (!this.#label() || !this.#value()) return false
+      if (this.#mark === null && bytes[this.at] === 0x29) break
       if (bytes[this.at++] !== SP) return false
     }
-    if (this.uid < 0 || this.markAt === this.itemsAt || bytes[this.at] !== 0x7b) return false
-    const valueAt = this.at
-    if (!this.#literal() || !this.#is(CLOSE)) return false
-    // It may be a sealed one's, then: who decides looks closer.
-    if (holdsVes(bytes, valueAt, this.at)) return false
+    if (this.uid < 0 || this.cutAt < 0 || needsEnvelope || !this.#is(CLOSE)) return false
     this.at += CLOSE.length
     return this.at - from <= MAX_OCTETS
+  }
+
+  /** A literal without a mark in it. With one it may be a sealed message's: who decides looks closer. */
+  #evidence(label: Buffer): boolean {
+    this.at += label.length
+    const from = this.at
+    return this.#bytes[from] === 0x7b && this.#literal() && !holdsMark(this.#bytes, from, this.at)
   }
 
   #is(text: Buffer): boolean {
@@ -154,6 +194,7 @@ class Scan {
     let depth = 0
     do {
       const c = bytes[this.at]
+      if (c !== SP && c !== 0x29) this.#lastAt = this.at
       if (c === 0x28) {
         depth++
         this.at++

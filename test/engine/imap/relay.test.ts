@@ -187,6 +187,9 @@ describe('the end', () => {
 const PLAIN_MARK = 'BODY[HEADER.FIELDS (X-VESMAIL-ID MESSAGE-ID)] {2}\r\n\r\n'
 const SEALED_MARK = 'BODY[HEADER.FIELDS (X-VESMAIL-ID MESSAGE-ID)] {21}\r\nX-VESmail-ID: <m>\r\n\r\n'
 const MARK = 'BODY.PEEK[HEADER.FIELDS (X-VESMAIL-ID MESSAGE-ID)]'
+/** Where ENVELOPE is asked for, which tells the Message-ID. */
+const ID_MARK = 'BODY.PEEK[HEADER.FIELDS (X-VESMAIL-ID)]'
+const withId = (mark: string): string => mark.replace(' MESSAGE-ID', '')
 const LEARN = `(UID ${MARK})`
 const LEARN_SIZED = LEARN.replace(/\)$/, ' RFC822.SIZE)')
 const MESSAGE = 'Subject: secret\r\n\r\nhello\r\n'
@@ -237,11 +240,11 @@ describe('FETCH', () => {
   it('learns and answers in one when no bodies are asked for; sealed ones come after', () => {
     const stage = selected()
     stage.client('b FETCH 1:3 (ENVELOPE)\r\n')
-    assert.equal(stage.takeUpstream(), `VES1 FETCH 1:3 (UID ENVELOPE ${MARK})\r\n`)
-    const sealedOne = `* 2 FETCH (UID 8 ENVELOPE (x) ${SEALED_MARK})\r\n`
-    stage.server(`* 1 FETCH (UID 7 ENVELOPE ("a" NIL) ${PLAIN_MARK})\r\n* 4 EXISTS\r\n${sealedOne}`)
+    assert.equal(stage.takeUpstream(), `VES1 FETCH 1:3 (UID ENVELOPE ${ID_MARK})\r\n`)
+    const sealedOne = `* 2 FETCH (UID 8 ENVELOPE (x) ${withId(SEALED_MARK)})\r\n`
+    stage.server(`* 1 FETCH (UID 7 ENVELOPE ("a" NIL) ${withId(PLAIN_MARK)})\r\n* 4 EXISTS\r\n${sealedOne}`)
     assert.equal(stage.takeClient(), '* 1 FETCH (ENVELOPE ("a" NIL))\r\n* 4 EXISTS\r\n')
-    stage.server(`* 3 FETCH (ENVELOPE ("c" NIL) UID 9 FLAGS (\\Seen) ${PLAIN_MARK})\r\nVES1 OK done\r\n`)
+    stage.server(`* 3 FETCH (ENVELOPE ("c" NIL) UID 9 FLAGS (\\Seen) ${withId(PLAIN_MARK)})\r\nVES1 OK done\r\n`)
     assert.equal(stage.takeClient(), '* 3 FETCH (ENVELOPE ("c" NIL) FLAGS (\\Seen))\r\n')
     assert.match(stage.takeUpstream(), /^VES2 FETCH 2 \(UID RFC822.SIZE BODYSTRUCTURE BODY.PEEK\[HEADER\]\)\r\n$/)
     const ordered = selected()
@@ -281,6 +284,43 @@ describe('FETCH', () => {
     }
   })
 
+  it('asks for our field in the client’s own list where that has Message-ID, and takes its name out again', () => {
+    const stage = selected()
+    stage.client('b FETCH 1:4 (FLAGS BODY.PEEK[HEADER.FIELDS (From "Message-ID")])\r\n')
+    assert.equal(
+      stage.takeUpstream(),
+      'VES1 FETCH 1:4 (UID FLAGS BODY.PEEK[HEADER.FIELDS (From Message-ID X-VESMAIL-ID)])\r\n',
+    )
+    const header = 'Message-ID: <ves.m@b>\r\n\r\n'
+    stage.server(
+      `* 1 FETCH (UID 7 FLAGS () BODY[HEADER.FIELDS (FROM MESSAGE-ID X-VESMAIL-ID)] ${literal(header)})\r\n` +
+        `* 2 FETCH (UID 8 FLAGS () body[header.fields ("FROM" "Message-ID" "x-vesmail-id")] ${literal(header)})\r\n` +
+        `* 3 FETCH (FLAGS (\\Seen))\r\n` +
+        `* 4 FETCH (UID 9 FLAGS () BODY[HEADER.FIELDS (FROM MESSAGE-ID)] ${literal(header)})\r\n` +
+        `* 3 FETCH (UID 6 FLAGS () BODY[HEADER.FIELDS (FROM MESSAGE-ID X-VESMAIL-ID)] ${literal(`X-VESmail-ID: <m>\r\n${header}`)})\r\n`,
+    )
+    assert.equal(
+      stage.takeClient(),
+      `* 1 FETCH (FLAGS () BODY[HEADER.FIELDS (FROM MESSAGE-ID)] ${literal(header)})\r\n` +
+        `* 2 FETCH (FLAGS () body[header.fields ("FROM" "Message-ID")] ${literal(header)})\r\n` +
+        `* 3 FETCH (FLAGS (\\Seen))\r\n`,
+    )
+    stage.server('VES1 OK done\r\n')
+    // An answer without the name tells nothing of its message.
+    assert.equal(stage.takeUpstream(), `VES2 FETCH 4 ${LEARN}\r\n`)
+    stage.server(`* 4 FETCH (UID 9 ${PLAIN_MARK})\r\nVES2 OK done\r\n`)
+    assert.match(stage.takeUpstream(), /^VES3 FETCH 3 .*\r\n$/)
+  })
+
+  it('asks with a list of its own where the client asks for our field himself', () => {
+    const stage = selected()
+    stage.client('b FETCH 1 (ENVELOPE BODY.PEEK[HEADER.FIELDS (Message-ID X-VESmail-ID)])\r\n')
+    assert.match(
+      stage.takeUpstream(),
+      /\(Message-ID X-VESmail-ID\)\] BODY\.PEEK\[HEADER\.FIELDS \(X-VESMAIL-ID MESSAGE-ID\)\]\)/,
+    )
+  })
+
   const sealedOne = (items: string, options = {}): Stage => {
     const stage = selected(options)
     stage.client(`b UID FETCH 8 ${items}\r\n`)
@@ -303,7 +343,7 @@ describe('FETCH', () => {
     assert.equal(stage.takeUpstream(), `VES1 UID FETCH 8 ${LEARN}\r\n`)
     const light = selected()
     light.client('b UID FETCH 8 (ENVELOPE)\r\n')
-    light.server(`* 2 FETCH (UID 8 ENVELOPE (x) FLAGS (\\Flagged) ${SEALED_MARK})\r\nVES1 OK\r\n`)
+    light.server(`* 2 FETCH (UID 8 ENVELOPE (x) FLAGS (\\Flagged) ${withId(SEALED_MARK)})\r\nVES1 OK\r\n`)
     assert.equal(light.takeClient(), '* 2 FETCH (UID 8 FLAGS (\\Flagged))\r\n')
   })
 

@@ -1,0 +1,148 @@
+/**
+ * How the answers to a FETCH without bodies tell whether their message is sealed (sealed-mark.ts): what is asked beside the
+ * client's items, as little as will do, and what an answer then says. A header list of its own costs the server a third of
+ * what the client's items cost it; in a list that the client asks for anyway, one more name is next to nothing.
+ * Rule: content whose evidence is missing or not understood is never plain.
+ */
+import { Cursor, stringAt } from './cursor.ts'
+import { ATTRIBUTES, type FetchItem, printItem, type Section } from './fetch-items.ts'
+import type { RunShape } from './plain-run.ts'
+import { type AnswerItem, type FetchAnswer, parseFetchAnswer } from './response.ts'
+import { ID_FIELD, ID_MARK, isMarkAt, isSealed, MARK_FIELDS, MARK_LABEL } from './sealed-mark.ts'
+import { without } from './template.ts'
+
+export interface Evidence {
+  /** The items as they are asked, ours with them. */
+  readonly items: string
+  /** Answers as most servers write them. */
+  readonly shape: RunShape
+  /** @param dropsUid the client did not ask for the UID @returns null: the answer is about no content */
+  readonly judge: (answer: FetchAnswer, bytes: Buffer, dropsUid: boolean) => Verdict | null
+}
+
+export type Verdict =
+  | { readonly is: 'sealed' | 'unsure' }
+  /** `pieces`: the client's answer. */
+  | { readonly is: 'plain'; readonly pieces: readonly Buffer[] }
+
+type FieldsItem = Extract<FetchItem, { kind: 'section' }>
+
+const SEALED: Verdict = { is: 'sealed' }
+const UNSURE: Verdict = { is: 'unsure' }
+const OUR_NAME = ` ${ID_FIELD}`
+
+/** @param items of the client, none with a body; which of the forms costs least */
+export function evidenceFor(items: readonly FetchItem[]): Evidence {
+  // Whoever asks for the id himself gets answers that look like those to us.
+  const namesId = items.some((item) => item.kind === 'section' && hasField(item.section, ID_FIELD))
+  const list = namesId ? undefined : items.find(isListWithMessageId)
+  if (list !== undefined) return inList(items, list)
+  if (!namesId && items.some((item) => item.kind === 'envelope')) return besideEnvelope(items)
+  return withBoth(items)
+}
+
+/** A list of its own, with all that decides. */
+function withBoth(items: readonly FetchItem[]): Evidence {
+  return {
+    items: `${printItems(items)} ${MARK_FIELDS}`,
+    shape: { mark: `${MARK_LABEL} `, list: null, envelope: false },
+    judge: (answer, bytes, dropsUid) => {
+      const mark = answer.items.findLast((item) => isMarkAt(MARK_LABEL, bytes, item.label))
+      if (mark === undefined) return tellsContent(answer) ? UNSURE : null
+      if (isSealed(stringAt(bytes, mark.value[0]))) return SEALED
+      return { is: 'plain', pieces: withoutItem(mark, answer, bytes, dropsUid) }
+    },
+  }
+}
+
+/** The client's ENVELOPE tells the Message-ID. */
+function besideEnvelope(items: readonly FetchItem[]): Evidence {
+  const label = `BODY[${ID_MARK}]`
+  return {
+    items: `${printItems(items)} BODY.PEEK[${ID_MARK}]`,
+    shape: { mark: `${label} `, list: null, envelope: true },
+    judge: (answer, bytes, dropsUid) => {
+      const mark = answer.items.findLast((item) => isMarkAt(label, bytes, item.label))
+      const envelope = answer.items.find((item) => item.name === 'ENVELOPE')
+      if (mark === undefined || envelope === undefined) return tellsContent(answer) ? UNSURE : null
+      const messageId = messageIdOf(bytes, envelope)
+      if (messageId === null) return UNSURE
+      const id = Buffer.concat([Buffer.from('Message-ID: '), messageId, Buffer.from('\r\n')])
+      if (isSealed(stringAt(bytes, mark.value[0])) || isSealed(id)) return SEALED
+      return { is: 'plain', pieces: withoutItem(mark, answer, bytes, dropsUid) }
+    },
+  }
+}
+
+/** Our field is asked for in the client's list, behind its own; a plain message has none, so only the label shows it. */
+function inList(items: readonly FetchItem[], list: FieldsItem): Evidence {
+  const { echo = '()' } = list.section
+  const ours: FieldsItem = { ...list, section: { ...list.section, fields: [...list.section.fields, ID_FIELD] } }
+  const label = `BODY[HEADER.FIELDS ${echo.slice(0, -1)}${OUR_NAME})] `
+  const at = label.length - `${OUR_NAME})] `.length
+  return {
+    items: printItems(items.map((item) => (item === list ? ours : item))),
+    shape: { mark: null, list: { label, cut: [at, at + OUR_NAME.length] }, envelope: false },
+    judge: (answer, bytes, dropsUid) => {
+      const named = answer.items.flatMap((item) => {
+        const place = item.name === 'BODY[' ? placeOfName(bytes, item.label) : null
+        return place === null ? [] : [{ item, place }]
+      })
+      const [first] = named
+      if (first === undefined || named.length > 1) return tellsContent(answer) ? UNSURE : null
+      if (isSealed(stringAt(bytes, first.item.value[0]))) return SEALED
+      const [from, to] = first.place
+      const edited = Buffer.concat([bytes.subarray(0, from), bytes.subarray(to)])
+      const pieces = dropsUid ? without(parseFetchAnswer(edited), edited, isUid) : [edited]
+      return { is: 'plain', pieces }
+    },
+  }
+}
+
+function printItems(items: readonly FetchItem[]): string {
+  return items.map(printItem).join(' ')
+}
+
+function isListWithMessageId(item: FetchItem): item is FieldsItem {
+  if (item.kind !== 'section' || item.partial !== null || item.section.part.length > 0) return false
+  return item.section.text === 'HEADER.FIELDS' && hasField(item.section, 'MESSAGE-ID')
+}
+
+function hasField({ fields }: Section, name: string): boolean {
+  return fields.some((field) => field.toUpperCase() === name)
+}
+
+/** Where our name stands in a label, with one of the spaces around it: any case, quoted or not. */
+function placeOfName(bytes: Buffer, [from, to]: readonly [number, number]): [number, number] | null {
+  const found = /^BODY\[HEADER\.FIELDS \(.* ("?X-VESMAIL-ID"?|\{12\+?\}\r\nX-VESMAIL-ID)[ )]/is.exec(
+    bytes.toString('latin1', from, to),
+  )
+  if (found === null) return null
+  const end = from + found[0].length - 1
+  return [end - found[1]!.length - 1, end]
+}
+
+/** The last member; null: it is not written as one. An absent one is NIL, and empty here (RFC 9051 §7.5.2). */
+function messageIdOf(bytes: Buffer, { value }: AnswerItem): Buffer | null {
+  const cursor = new Cursor(bytes, value[0])
+  if (!cursor.skip('(')) return null
+  let at = -1
+  while (cursor.next !== 0x29) {
+    while (cursor.skip(' '));
+    at = cursor.at
+    cursor.skipValue()
+  }
+  return at < 0 ? null : stringAt(bytes, at)
+}
+
+function tellsContent({ items }: FetchAnswer): boolean {
+  return items.some((item) => !ATTRIBUTES.has(item.name))
+}
+
+function withoutItem(ours: AnswerItem, answer: FetchAnswer, bytes: Buffer, dropsUid: boolean): Buffer[] {
+  return without(answer, bytes, (item) => item === ours || (dropsUid && isUid(item)))
+}
+
+function isUid({ name }: AnswerItem): boolean {
+  return name === 'UID'
+}

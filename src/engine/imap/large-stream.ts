@@ -30,6 +30,8 @@ export interface LargeStreamOptions {
   readonly outline: Outline | null
   readonly hasNuls: boolean
   readonly done: () => void
+  /** The message is not as long as was told. */
+  readonly sizesBroken: () => void
 }
 
 interface Pass {
@@ -197,11 +199,11 @@ export class LargeStream {
 
   /** Null: the client reads all of it, or to its end: then it comes in one go. */
   #readerFor(piece: SourcePiece): RangeReader | null {
-    const { uid, view, host } = this.#options
+    const { uid, host } = this.#options
     if (uid === null) return null
     const { readers } = host.opened
     const source = 'leaf' in piece ? piece.leaf : 'message'
-    const octets = source === 'message' ? view.size.octets : (leavesOf(view.root)[source]?.body.octets ?? 0)
+    const octets = this.#octetsOf(source)
     const found = piece.start === 0 && piece.end >= octets ? null : readers.find(uid, source, piece.start)
     if (found !== null || piece.end >= octets) return found
     const reader = new RangeReader(uid, source, this.#transform(source), host.out)
@@ -227,13 +229,17 @@ export class LargeStream {
     // What is on its way belongs to this command, though it be read ahead.
     if (this.#readerPiece !== null) return
     if (piece.start + this.#sent === piece.end) {
+      if (reader.complete && reader.position !== this.#octetsOf(reader.source)) {
+        this.#wrongLength('longer than announced')
+        return
+      }
       this.#leaveReader()
       this.#pieces.shift()
       this.#sent = 0
       this.#go()
       return
     }
-    if (reader.complete) this.#fail(new GatewayError('SEAL_BROKEN', { what: 'shorter than announced' }))
+    if (reader.complete) this.#wrongLength('shorter than announced')
     if (reader.complete || reader.busy) return
     const tag = host.nextTag()
     const octets = reader.nextPiece(piece.end)
@@ -256,6 +262,12 @@ export class LargeStream {
   #leaveReader(): void {
     if (this.#reader !== null) this.#reader.onProgress = () => {}
     this.#reader = null
+  }
+
+  /** As it was told. */
+  #octetsOf(source: RangeSource): number {
+    const { view } = this.#options
+    return source === 'message' ? view.size.octets : (leavesOf(view.root)[source]?.body.octets ?? 0)
   }
 
   #leaf(number: number): OutlineLeaf {
@@ -355,8 +367,15 @@ export class LargeStream {
       return
     }
     this.#pass = null
-    if (this.#sent > 0) this.#fail(new GatewayError('SEAL_BROKEN', { what: 'shorter than announced' }))
-    else this.#go()
+    // A pass is over all of its source, though a range of it was asked for.
+    if (pass.range === null && pass.position !== this.#octetsOf(pass.source)) {
+      this.#wrongLength(this.#sent > 0 ? 'shorter than announced' : 'not as long as announced')
+    } else this.#go()
+  }
+
+  #wrongLength(what: string): void {
+    this.#options.sizesBroken()
+    this.#fail(new GatewayError('SEAL_BROKEN', { what }))
   }
 
   #fail(error: unknown): void {

@@ -16,6 +16,13 @@ export interface MessageSizes {
   readonly parts: readonly PartSize[]
 }
 
+/** In place of sizes: whatever tells them was found wrong, so that the message has to be read. No message has them. */
+export const DISTRUSTED: MessageSizes = { sealedOctets: 0, octets: 0, parts: [] }
+
+export function isDistrusted({ sealedOctets, octets, parts }: MessageSizes): boolean {
+  return sealedOctets === 0 && octets === 0 && parts.length === 0
+}
+
 interface PartSize {
   readonly kind: 'leaf' | 'message'
   readonly octets: number

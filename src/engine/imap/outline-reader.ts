@@ -7,7 +7,7 @@ import { asGatewayError, GatewayError } from '../../base/errors.ts'
 import { LeafOpener } from '../seal/leaf-opener.ts'
 import { Cursor, stringAt } from './cursor.ts'
 import { parseSectionSpec, printSection } from './fetch-items.ts'
-import type { MessageSizes } from './message-sizes.ts'
+import { isDistrusted, type MessageSizes } from './message-sizes.ts'
 import {
   leavesOf,
   needsMeasuring,
@@ -175,6 +175,10 @@ export class OutlineReader {
   #afterRoot(): void {
     const root = this.#root
     if (this.#recalling || root === null || this.#stage !== 'root') return
+    if (this.#remembered !== null && isDistrusted(this.#remembered)) {
+      this.#finish(null)
+      return
+    }
     if (this.#remembered?.sealedOctets !== this.#sealedSize) this.#remembered = null
     if (this.#parts) this.#afterRootWithParts(root)
     else this.#open(root)

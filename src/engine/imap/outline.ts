@@ -3,6 +3,9 @@
  * sizes it declares of itself (message-format.md §6) or that follow from the ciphertext's length. Answers everything but
  * bodies. Whatever does not fit together makes it null: then the message has to be read.
  *
+ * Arithmetic is for base64 leaves, whose line ends are in their layout. What a leaf without an encoding holds is served
+ * with other line ends where they are odd (`view/served-octets.ts`): its length is an estimate until it was read.
+ *
  * How: the opener is given a skeleton, the sealed headers between their delimiters with one octet for each body; so that
  * banners, injected containers and moved headers are its matter, as for a whole message.
  */
@@ -139,16 +142,17 @@ function fit(facts: OutlineFacts): Outline | null {
         complete = false
       }
     }
-    const sealed = part.kind === 'leaf' ? (known[leafNumber++]?.part.octets ?? 0) : 0
-    const octets = entry?.octets ?? sealed
+    const leaf = part.kind === 'leaf' ? known[leafNumber++] : undefined
+    const octets = entry?.octets ?? (leaf === undefined ? 0 : likelyOctets(leaf))
     // Estimates stand in where nothing is known (imap.md §5); whoever takes them asks `sizesKnown` first.
     return { header: part.headerOctets, body: { octets, lines: entry?.lines ?? estimatedLines(octets) }, children }
   }
   const tree = build(scanned.root)
-  const total = totalOf(facts) ?? computedTotal(facts, scanned, known)
-  const whole = total === null ? tree : { ...tree, body: rootBody(scanned.root, tree, total) }
+  const total = totalOf(facts) ?? computedTotal(facts, scanned, known, (leaf) => sizeOf(leaf, facts.measured).octets)
+  const likely = total ?? computedTotal(facts, scanned, known, likelyOctets)
+  const whole = likely === null ? tree : { ...tree, body: rootBody(scanned.root, tree, likely) }
   return {
-    view: withSize(viewFromParts(whole), total, facts.sealedSize),
+    view: withSize(viewFromParts(whole), likely, facts.sealedSize),
     sizesKnown: complete,
     totalKnown: total !== null,
     hasParts: true,
@@ -216,16 +220,17 @@ function totalOf({
  * opening keeps. Not where a leaf's length is unknown, or delimiters moved. Lines are not known this way.
  */
 function computedTotal(
-  { root, sealedSize, skeletonOctets, opened, measured }: OutlineFacts,
+  { root, sealedSize, skeletonOctets, opened }: OutlineFacts,
   scanned: MessageView,
   known: readonly OutlineLeaf[],
+  octetsOf: (leaf: OutlineLeaf) => number | null,
 ): { octets: number; lines: number } | null {
   const leaves = partsInOrder(root).filter((part) => part.kind === 'leaf')
   const sealedLeaves = leaves.reduce((sum, part) => sum + part.octets, 0)
   const between = sealedSize - (skeletonOctets - leaves.length * BODY.length) - sealedLeaves
   let octets = scanned.size.octets - known.length * BODY.length + between
   for (const leaf of known) {
-    const own = sizeOf(leaf, measured).octets
+    const own = octetsOf(leaf)
     if (own === null || leaf.sealed?.exact.bareDelimiter === true) return null
     octets += own
   }
@@ -286,21 +291,27 @@ function sizeOf(
   return measured.get(leaf.part.section) ?? { octets: byArithmetic(leaf), lines: null }
 }
 
-/** Must this leaf be read to know what is told of it: its lines, or the octets of an encoding that depends on content? */
+/** Must this leaf be read to know what is told of it: its lines, or octets that depend on its content? */
 export function needsMeasuring(leaf: OutlineLeaf, part: PartView): boolean {
   if (isText(part)) return true
   const { sealed } = leaf
   if (sealed === null) return false
-  return sealed.encoding.kind === 'quoted-printable' || sealed.exact.patch !== null
+  return sealed.encoding.kind !== 'base64' || sealed.exact.patch !== null
 }
 
-/** Octets of the opened leaf where they follow from the ciphertext's length: not for quoted-printable (imap.md §5). */
+/** What stands in where nobody knows: right for all but odd line ends where there is no encoding. */
+function likelyOctets(leaf: OutlineLeaf): number {
+  const { sealed, entered, plainOctets: plain, part } = leaf
+  const isPlain = sealed?.encoding.kind === 'none' && entered?.exact.patch === null
+  return byArithmetic(leaf) ?? (isPlain ? plain : null) ?? part.octets
+}
+
+/** Octets of the opened leaf where they follow from the ciphertext's length (imap.md §5). */
 function byArithmetic({ sealed, entered, plainOctets: plain, part }: OutlineLeaf): number | null {
   if (sealed === null) return part.octets
   if (plain === null || entered === null || entered.exact.patch !== null || entered.exact.endingCounted) return null
-  if (entered.encoding.kind === 'none') return plain
-  if (entered.encoding.kind === 'base64') return laidOutOctets(servedLayout(entered.encoding.layout), plain)
-  return null
+  if (entered.encoding.kind !== 'base64') return null
+  return laidOutOctets(servedLayout(entered.encoding.layout), plain)
 }
 
 /** A layout whose ending is counted, with that ending. */

@@ -404,6 +404,7 @@ export class SealedAnswer {
       outline: this.#known,
       // An outline knows nothing of the content.
       hasNuls: this.#known !== null || view.hasNuls,
+      sizesBroken: () => this.#host.memory.distrust(this.#host.mailbox, this.#uid),
       done: () => {
         this.#over = true
         done()

@@ -7,7 +7,7 @@ import type { Asking } from '../asking.ts'
 import type { ClientCommand } from './command-reader.ts'
 import { Cursor } from './cursor.ts'
 import type { Mailbox } from './mailbox.ts'
-import { decodeSizes, encodeSizes, type MessageSizes } from './message-sizes.ts'
+import { DISTRUSTED, decodeSizes, encodeSizes, type MessageSizes } from './message-sizes.ts'
 
 /** Messages with sizes of their own in this session; beyond it sizes are read, since one once told must not change. */
 const MAX_TOLD = 2000
@@ -52,6 +52,11 @@ export class SizeMemory {
   keep({ name, uidValidity, keepsUids }: Mailbox, uid: number | null, sizes: MessageSizes): void {
     if (name === null || uidValidity === null || uid === null || !keepsUids) return
     this.keepAppended(name, uidValidity, uid, sizes)
+  }
+
+  /** What tells the sizes of this message is wrong: it is to be read before they are told again. */
+  distrust(mailbox: Mailbox, uid: number | null): void {
+    this.keep(mailbox, uid, DISTRUSTED)
   }
 
   /** Known because it was written through us. @param name of the mailbox, see {@link mailboxOf} */

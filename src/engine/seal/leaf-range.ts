@@ -69,14 +69,18 @@ function textAt(character: number): number {
   return character + 2 * Math.floor(character / SEALED_WIDTH)
 }
 
-/** Line ends as the server serves them. */
+/**
+ * Line ends as the server serves them (`imap/view/served-octets.ts` has the rule): of the CRs before an LF one is the
+ * line's, and one fewer comes back. Behind a leaf comes a line end or nothing; both take a CR.
+ */
 export function servedLayout(layout: Base64Layout): Base64Layout {
-  const served = (text: string): string => text.replace(/\r?\n/g, '\r\n')
+  const served = (text: string): string =>
+    text.replace(/(\r*)\n/g, (_, crs: string) => `${'\r'.repeat(Math.max(1, crs.length - 1))}\n`)
   return {
     ...layout,
     separator: served(layout.separator),
     before: served(layout.before),
-    ending: served(layout.ending),
+    ending: served(layout.ending).replace(/\r$/, ''),
   }
 }
 

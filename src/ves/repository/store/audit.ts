@@ -9,6 +9,7 @@
 import { hash } from 'node:crypto'
 import type { CompiledQuery } from 'kysely'
 import type { StoreKind } from './migrations.ts'
+import { prepared } from './prepared.ts'
 import type { AuditRow, Db } from './schema.ts'
 
 export interface AuditEntry {
@@ -67,9 +68,8 @@ export async function chainPending(db: Db, kind: StoreKind): Promise<boolean> {
 
 /** @param more asked for when no other transaction can reach the end of the chain any more */
 async function chain(db: Db, kind: StoreKind, more: () => Promise<readonly Said[]>): Promise<void> {
-  let head = db.selectFrom('audit_head').selectAll().where('id', '=', 1)
-  if (kind === 'postgresql') head = head.forUpdate()
-  const { seq, hash: newest } = await head.executeTakeFirstOrThrow()
+  const [head] = await (kind === 'postgresql' ? lockedHead : chainHead)(db)
+  const { seq, hash: newest } = head!
   const rows: AuditRow[] = []
   let before = newest
   for (const said of await more()) {
@@ -78,12 +78,34 @@ async function chain(db: Db, kind: StoreKind, more: () => Promise<readonly Said[
     rows.push({ ...row, hash: before })
   }
   if (rows.length === 0) return
-  await db.insertInto('audit_log').values(rows).execute()
-  await db
-    .updateTable('audit_head')
-    .set({ seq: seq + rows.length, hash: before })
-    .where('id', '=', 1)
-    .execute()
+  if (rows.length === 1) await newAuditRow(db, ...valuesOf(rows[0]!))
+  else await db.insertInto('audit_log').values(rows).execute()
+  await setHead(db, seq + rows.length, before)
+}
+
+const chainHead = prepared((db) => db.selectFrom('audit_head').selectAll().where('id', '=', 1))
+const lockedHead = prepared((db) => db.selectFrom('audit_head').selectAll().where('id', '=', 1).forUpdate())
+const setHead = prepared((db, seq: number, hash: string) =>
+  db.updateTable('audit_head').set({ seq, hash }).where('id', '=', 1),
+)
+
+type RowValues = [
+  seq: number,
+  at_ms: number,
+  actor: string,
+  user_id: number | null,
+  action: string,
+  subject: string,
+  keys: string,
+  hash: string,
+]
+
+const newAuditRow = prepared((db, ...[seq, at_ms, actor, user_id, action, subject, keys, hash]: RowValues) =>
+  db.insertInto('audit_log').values({ seq, at_ms, actor, user_id, action, subject, keys, hash }),
+)
+
+function valuesOf({ seq, at_ms, actor, user_id, action, subject, keys, hash }: AuditRow): RowValues {
+  return [seq, at_ms, actor, user_id, action, subject, keys, hash]
 }
 
 function hashOf(row: Omit<AuditRow, 'hash'>, before: string): string {

@@ -1,6 +1,7 @@
 /** Items, their names and their entries: rows and nothing else. */
 import { groupBy } from './group.ts'
 import type { StoreKind } from './migrations.ts'
+import { prepared } from './prepared.ts'
 import type { Db, EntryRow, ItemExternalRow, ItemRow, ItemType, KeyType } from './schema.ts'
 
 export interface ItemName {
@@ -10,10 +11,15 @@ export interface ItemName {
 
 /** @param lock for a change: on PostgreSQL a concurrent change of the same item waits */
 export async function itemById(db: Db, id: number, lock: StoreKind | null = null): Promise<ItemRow | null> {
-  let query = db.selectFrom('vault_items').selectAll().where('id', '=', id).where('deleted', '=', 0)
-  if (lock === 'postgresql') query = query.forUpdate()
-  return (await query.executeTakeFirst()) ?? null
+  return (await (lock === 'postgresql' ? lockedItemOfId : itemOfId)(db, id))[0] ?? null
 }
+
+const itemOfId = prepared((db, id: number) =>
+  db.selectFrom('vault_items').selectAll().where('id', '=', id).where('deleted', '=', 0),
+)
+const lockedItemOfId = prepared((db, id: number) =>
+  db.selectFrom('vault_items').selectAll().where('id', '=', id).where('deleted', '=', 0).forUpdate(),
+)
 
 /** @param use for items that are about to get entries: none is deleted meanwhile */
 export async function itemsByIds(
@@ -33,14 +39,13 @@ export async function itemsByIds(
 }
 
 export async function itemNamed(db: Db, name: ItemName, lock: StoreKind | null = null): Promise<ItemRow | null> {
-  const row = await db
-    .selectFrom('item_externals')
-    .select('item_id')
-    .where('external_id', '=', name.externalId)
-    .where('domain', '=', name.domain)
-    .executeTakeFirst()
+  const [row] = await itemIdOfName(db, name.externalId, name.domain)
   return row === undefined ? null : itemById(db, row.item_id, lock)
 }
+
+const itemIdOfName = prepared((db, externalId: string, domain: string) =>
+  db.selectFrom('item_externals').select('item_id').where('external_id', '=', externalId).where('domain', '=', domain),
+)
 
 export async function passwordItemsOfKeys(db: Db, keyIds: readonly number[]): Promise<ItemRow[]> {
   if (keyIds.length === 0) return []
@@ -63,23 +68,30 @@ export interface NewItem {
 }
 
 export async function insertItem(db: Db, item: NewItem, nowMs: number): Promise<ItemRow> {
-  return db
-    .insertInto('vault_items')
-    .values({
-      type: item.type,
-      meta: item.meta,
-      creator_id: item.creatorId,
-      key_id: item.keyId,
-      file: item.file === null ? 0 : 1,
-      file_name: item.file?.name ?? null,
-      file_mime: item.file?.mime ?? null,
-      file_path: item.file?.path ?? null,
-      deleted: 0,
-      created_ms: nowMs,
-    })
-    .returningAll()
-    .executeTakeFirstOrThrow()
+  const { type, meta, creatorId, keyId, file } = item
+  const of = file ?? { name: null, mime: null, path: null }
+  const rows = await newItem(db, type, meta, creatorId, keyId, file === null ? 0 : 1, of.name, of.mime, of.path, nowMs)
+  return rows[0]!
 }
+
+const newItem = prepared(
+  (
+    db,
+    type: ItemType,
+    meta: string | null,
+    creator_id: number,
+    key_id: number | null,
+    file: number,
+    file_name: string | null,
+    file_mime: string | null,
+    file_path: string | null,
+    created_ms: number,
+  ) =>
+    db
+      .insertInto('vault_items')
+      .values({ type, meta, creator_id, key_id, file, file_name, file_mime, file_path, deleted: 0, created_ms })
+      .returningAll(),
+)
 
 export async function updateItem(
   db: Db,
@@ -100,14 +112,21 @@ export async function removeItem(db: Db, kind: StoreKind, id: number): Promise<v
 /** @returns false where one of the names is taken, also by a transaction that ended meanwhile */
 export async function insertItemExternals(db: Db, itemId: number, names: readonly ItemName[]): Promise<boolean> {
   if (names.length === 0) return true
-  const rows = names.map((name) => ({ domain: name.domain, external_id: name.externalId, item_id: itemId }))
-  const inserted = await db
+  const values = names.flatMap((name) => [name.domain, name.externalId])
+  return (await newNames(db, itemId, ...values)).length === names.length
+}
+
+const newNames = prepared((db, item_id: number, ...names: string[]) =>
+  db
     .insertInto('item_externals')
-    .values(rows)
+    .values(rowsOf(2, names).map(([domain, external_id]) => ({ domain: domain!, external_id: external_id!, item_id })))
     .onConflict((conflict) => conflict.doNothing())
-    .returning('id')
-    .execute()
-  return inserted.length === rows.length
+    .returning('id'),
+)
+
+/** What was laid side by side for a statement, by rows again. */
+function rowsOf<T>(columns: number, values: readonly T[]): T[][] {
+  return Array.from({ length: values.length / columns }, (_, row) => values.slice(row * columns, (row + 1) * columns))
 }
 
 export async function externalsOfItems(db: Db, ids: readonly number[]): Promise<Map<number, ItemExternalRow[]>> {
@@ -283,20 +302,25 @@ export async function upsertEntries(
   entries: readonly { readonly itemId: number; readonly keyId: number; readonly encData: string }[],
 ): Promise<void> {
   for (let at = 0; at < entries.length; at += CHUNK) {
-    const rows = entries.slice(at, at + CHUNK).map((entry) => ({
-      item_id: entry.itemId,
-      key_id: entry.keyId,
-      enc_data: entry.encData,
-    }))
-    await db
-      .insertInto('vault_entries')
-      .values(rows)
-      .onConflict((conflict) =>
-        conflict.columns(['item_id', 'key_id']).doUpdateSet((e) => ({ enc_data: e.ref('excluded.enc_data') })),
-      )
-      .execute()
+    const rows = entries.slice(at, at + CHUNK)
+    await setEntries(db, ...rows.flatMap((entry) => [entry.itemId, entry.keyId, entry.encData]))
   }
 }
+
+const setEntries = prepared((db, ...values: (number | string)[]) =>
+  db
+    .insertInto('vault_entries')
+    .values(
+      rowsOf(3, values).map(([itemId, keyId, encData]) => ({
+        item_id: itemId as number,
+        key_id: keyId as number,
+        enc_data: encData as string,
+      })),
+    )
+    .onConflict((conflict) =>
+      conflict.columns(['item_id', 'key_id']).doUpdateSet((e) => ({ enc_data: e.ref('excluded.enc_data') })),
+    ),
+)
 
 export async function deleteEntries(db: Db, itemId: number, keyIds: readonly number[]): Promise<void> {
   if (keyIds.length === 0) return

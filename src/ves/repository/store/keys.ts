@@ -1,14 +1,20 @@
 /** Vault keys and their names: rows and nothing else. */
 import { groupBy } from './group.ts'
 import type { StoreKind } from './migrations.ts'
+import { prepared } from './prepared.ts'
 import type { Db, KeyAlgo, KeyExternalRow, KeyRow, KeyType } from './schema.ts'
 
 /** Keys of these types log in and read: the primary ones and the app vaults. */
 export const WORKING_TYPES = ['current', 'shadow', 'secondary'] as const
 
+const keysOfIds = prepared((db, ...ids: number[]) => db.selectFrom('vault_keys').selectAll().where('id', 'in', ids))
+/** In one order always, so that no two wait for each other. */
+const heldKeysOfIds = prepared((db, ...ids: number[]) =>
+  db.selectFrom('vault_keys').selectAll().where('id', 'in', ids).orderBy('id').forKeyShare(),
+)
+
 export async function keyById(db: Db, id: number): Promise<KeyRow | null> {
-  const row = await db.selectFrom('vault_keys').selectAll().where('id', '=', id).executeTakeFirst()
-  return row ?? null
+  return (await keysOfIds(db, id))[0] ?? null
 }
 
 /**
@@ -21,13 +27,7 @@ export async function keysByIds(
   use: StoreKind | null = null,
 ): Promise<Map<number, KeyRow>> {
   if (ids.length === 0) return new Map()
-  let query = db
-    .selectFrom('vault_keys')
-    .selectAll()
-    .where('id', 'in', [...new Set(ids)])
-  // In one order always, so that no two wait for each other.
-  if (use === 'postgresql') query = query.orderBy('id').forKeyShare()
-  const rows = await query.execute()
+  const rows = await (use === 'postgresql' ? heldKeysOfIds : keysOfIds)(db, ...new Set(ids))
   return new Map(rows.map((row) => [row.id, row]))
 }
 
@@ -43,16 +43,18 @@ export interface KeyName {
 
 /** The one vault of that name. */
 export async function workingKeyNamed(db: Db, name: KeyName): Promise<KeyRow | null> {
-  const row = await db
+  return (await workingKeyOfName(db, name.externalId, name.domain))[0] ?? null
+}
+
+const workingKeyOfName = prepared((db, externalId: string, domain: string) =>
+  db
     .selectFrom('key_externals as x')
     .innerJoin('vault_keys as k', 'k.id', 'x.key_id')
     .selectAll('k')
-    .where('x.external_id', '=', name.externalId)
-    .where('x.domain', '=', name.domain)
-    .where('x.working', '=', 1)
-    .executeTakeFirst()
-  return row ?? null
-}
+    .where('x.external_id', '=', externalId)
+    .where('x.domain', '=', domain)
+    .where('x.working', '=', 1),
+)
 
 /** Temp keys that stand for that name and were made by that user, oldest first. */
 export async function tempKeysNamed(db: Db, name: KeyName, creatorId: number): Promise<KeyRow[]> {

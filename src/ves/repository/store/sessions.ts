@@ -1,4 +1,5 @@
 /** Sessions that were used at least once, by the hash of their token. */
+import { prepared } from './prepared.ts'
 import type { Db, KeyType, SessionRow } from './schema.ts'
 
 /** A session with what decides whether it still counts. */
@@ -9,16 +10,18 @@ export interface SessionState extends SessionRow {
   readonly locked: number
 }
 
-export async function sessionByHash(db: Db, tokenHash: string): Promise<SessionState | null> {
-  const row = await db
+const sessionOfHash = prepared((db, tokenHash: string) =>
+  db
     .selectFrom('sessions as s')
     .innerJoin('vault_keys as k', 'k.id', 's.key_id')
     .innerJoin('users as u', 'u.id', 's.user_id')
     .selectAll('s')
     .select(['k.type as key_type', 'k.tokens_after_ms', 'u.email', 'u.locked'])
-    .where('s.token_hash', '=', tokenHash)
-    .executeTakeFirst()
-  return row ?? null
+    .where('s.token_hash', '=', tokenHash),
+)
+
+export async function sessionByHash(db: Db, tokenHash: string): Promise<SessionState | null> {
+  return (await sessionOfHash(db, tokenHash))[0] ?? null
 }
 
 export async function sessionById(db: Db, id: number): Promise<SessionRow | null> {

@@ -9,6 +9,7 @@ import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlit
 import { type CompiledQuery, Kysely, SqliteDialect } from 'kysely'
 import { GatewayError } from '../../../base/errors.ts'
 import { migrate } from './migrations.ts'
+import { type RunAtOnce, runsAtOnce, type Value } from './prepared.ts'
 import type { Db, Schema } from './schema.ts'
 import type { Store, Work } from './store.ts'
 
@@ -20,6 +21,8 @@ const MAX_WAITING = 4096
 const MAX_STATEMENTS = 512
 /** Another process (backup, verify) may hold the file for a moment. */
 const BUSY_MS = 10_000
+
+const NONE: readonly Value[] = []
 
 interface Job {
   run(db: Db): Promise<void>
@@ -78,10 +81,19 @@ export class SqliteStore implements Store {
   #waiting: Job[] = []
   #running: Promise<void> | null = null
   #closed = false
+  readonly #say: RunAtOnce
 
   constructor(database: DatabaseSync) {
     this.#database = database
-    this.#db = new Kysely<Schema>({ dialect: new SqliteDialect({ database: adapter(database) }) })
+    const kept = adapter(database)
+    this.#db = new Kysely<Schema>({ dialect: new SqliteDialect({ database: kept }) })
+    this.#say = (sql, values) => {
+      const statement = kept.prepare(sql)
+      if (statement.reader) return statement.all(values)
+      statement.run(values)
+      return []
+    }
+    runsAtOnce(this.#db, this.#say)
   }
 
   /** Makes the tables or brings them up to date. @throws GatewayError CONFIG_INVALID */
@@ -148,12 +160,12 @@ export class SqliteStore implements Store {
   async #group(jobs: readonly Job[]): Promise<void> {
     const done: Job[] = []
     try {
-      this.#database.exec('begin')
+      this.#say('begin', NONE)
       for (const job of jobs) {
-        this.#database.exec('savepoint request')
+        this.#say('savepoint request', NONE)
         try {
           await job.run(this.#db)
-          this.#database.exec('release request')
+          this.#say('release request', NONE)
           done.push(job)
         } catch (error) {
           // What it had begun beside what failed runs into the rollback, too, and not into the next request.
@@ -162,7 +174,7 @@ export class SqliteStore implements Store {
           job.fail(error)
         }
       }
-      this.#database.exec('commit')
+      this.#say('commit', NONE)
     } catch (error) {
       if (this.#database.isTransaction) this.#database.exec('rollback')
       // A job that failed by itself was told so already; a second answer changes nothing.

@@ -1,8 +1,11 @@
 /** Users: rows and nothing else; who may see or change them is for the rules. */
+import { prepared } from './prepared.ts'
 import type { Db, UserRow } from './schema.ts'
 
+const userOfId = prepared((db, id: number) => db.selectFrom('users').selectAll().where('id', '=', id))
+
 export async function userById(db: Db, id: number): Promise<UserRow | null> {
-  return (await db.selectFrom('users').selectAll().where('id', '=', id).executeTakeFirst()) ?? null
+  return (await userOfId(db, id))[0] ?? null
 }
 
 /** @param email lower case */

@@ -25,14 +25,20 @@ async function decrypt(options: FilterOptions): Promise<void> {
 /** What is not an error: all that came was authentic, but it is not all. */
 export function warningsOf(opener: Pick<Opener, 'facts'> | null): string[] {
   if (opener === null) return []
-  const { missingParts, layoutLost } = opener.facts
+  const { missingParts, endMissing, layoutLost } = opener.facts
   const warnings: string[] = []
-  if (missingParts > 0) {
+  const missing = endMissing ? missingParts - 1 : missingParts
+  if (missing > 0) {
     const parts =
-      missingParts === 1
+      missing === 1
         ? 'a part of the message, as it was sealed, is missing'
-        : `${missingParts} parts of the message, as it was sealed, are missing`
+        : `${missing} parts of the message, as it was sealed, are missing`
     warnings.push(`warning: ${parts}: taken out on the way, or by a filter`)
+  }
+  if (endMissing) {
+    warnings.push(
+      'warning: the end of the message, as it was sealed, is missing: parts may have been taken off, or white space out of it',
+    )
   }
   if (layoutLost > 0) {
     const parts = layoutLost === 1 ? 'a large part is' : `${layoutLost} large parts are`

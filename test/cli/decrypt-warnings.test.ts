@@ -17,3 +17,10 @@ test('parts that are missing, and layouts that are lost, are counted', () => {
   assert.match(two[0]!, /2 parts of the message, as it was sealed, are missing/)
   assert.match(two[1]!, /3 large parts are laid out otherwise/)
 })
+
+test('an end that is missing is told as that', () => {
+  const [end, ...none] = warningsOf({ facts: { ...facts, missingParts: 1, endMissing: true } })
+  assert.match(end!, /^warning: the end of the message, as it was sealed, is missing/)
+  assert.deepEqual(none, [])
+  assert.equal(warningsOf({ facts: { ...facts, missingParts: 2, endMissing: true } }).length, 2)
+})

@@ -4,7 +4,7 @@ import type { OpenTransform } from './transforms.ts'
 
 /** @param uid of the message, where it is known */
 export function logIncomplete(out: Pick<Asking, 'log'>, { facts }: OpenTransform, uid: number | null): void {
-  const { messageId, missingParts, layoutLost } = facts
-  if (missingParts > 0) out.log('warn', 'sealed message incomplete', { missingParts, uid, messageId })
+  const { messageId, missingParts, endMissing, layoutLost } = facts
+  if (missingParts > 0) out.log('warn', 'sealed message incomplete', { missingParts, endMissing, uid, messageId })
   if (layoutLost > 0) out.log('warn', 'sealed message laid out anew', { parts: layoutLost, uid, messageId })
 }

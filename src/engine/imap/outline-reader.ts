@@ -259,16 +259,16 @@ export class OutlineReader {
     const opener = transforms.outliner((leaf) => leaves.push(leaf))
     runTransform(opener, skeleton, out, (result) => {
       if (this.#stage !== 'opening') return
-      const { declaredSizes: declared, padded } = opener.facts
+      const { declaredSizes: declared, padded, endOctets } = opener.facts
       if (result instanceof GatewayError) this.#finish(result)
-      else this.#opened(root, result, { declared, padded }, leaves)
+      else this.#opened(root, result, { declared, padded, endOctets }, leaves)
     })
   }
 
   #opened(
     root: SealedPart,
     octets: Buffer,
-    says: Pick<OutlineFacts, 'declared' | 'padded'>,
+    says: Pick<OutlineFacts, 'declared' | 'padded' | 'endOctets'>,
     leaves: OutlineFacts['leaves'],
   ): void {
     const common = {

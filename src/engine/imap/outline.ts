@@ -90,6 +90,8 @@ export interface OutlineFacts {
   readonly declared: SealedSizes | null
   /** Blank lines may stand behind it (imap.md §3, synchronous mode). */
   readonly padded: boolean
+  /** Octets at its end that opening does not give (`end-record.ts`). */
+  readonly endOctets: number
   /** Of the sealed message, as the server tells. */
   readonly sealedSize: number
   readonly sealedHeaderOctets: number
@@ -163,7 +165,7 @@ function fit(facts: OutlineFacts): Outline | null {
 
 /** The root alone, from its header: for everything but the structure. @param opened header and one octet */
 export function rootOutline(
-  facts: Omit<OutlineFacts, 'root' | 'leaves' | 'tails' | 'measured' | 'skeletonOctets'> & {
+  facts: Omit<OutlineFacts, 'root' | 'leaves' | 'tails' | 'measured' | 'skeletonOctets' | 'endOctets'> & {
     readonly remembered: MessageSizes | null
   },
 ): Outline | null {
@@ -220,14 +222,14 @@ function totalOf({
  * opening keeps. Not where a leaf's length is unknown, or delimiters moved. Lines are not known this way.
  */
 function computedTotal(
-  { root, sealedSize, skeletonOctets, opened }: OutlineFacts,
+  { root, sealedSize, skeletonOctets, opened, endOctets }: OutlineFacts,
   scanned: MessageView,
   known: readonly OutlineLeaf[],
   octetsOf: (leaf: OutlineLeaf) => number | null,
 ): { octets: number; lines: number } | null {
   const leaves = partsInOrder(root).filter((part) => part.kind === 'leaf')
   const sealedLeaves = leaves.reduce((sum, part) => sum + part.octets, 0)
-  const between = sealedSize - (skeletonOctets - leaves.length * BODY.length) - sealedLeaves
+  const between = sealedSize - endOctets - (skeletonOctets - leaves.length * BODY.length) - sealedLeaves
   let octets = scanned.size.octets - known.length * BODY.length + between
   for (const leaf of known) {
     const own = octetsOf(leaf)

@@ -11,8 +11,10 @@ export interface OpenTransform extends Transform {
     /** Blank lines may stand behind it that are none of it. */
     readonly padded: boolean
     readonly messageId: string | null
+    readonly endOctets: number
     /** Known when it is done; see `OpenFacts`. */
     readonly missingParts: number
+    readonly endMissing: boolean
     readonly layoutLost: number
   }
 }

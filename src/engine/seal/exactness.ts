@@ -21,6 +21,8 @@
  * | `w` | leaf | it was too long to be examined whole: where it is not as `l` promises, patches stand in the white space of the sealed body; their nonce (`late-patch.ts`) |
  * | `n` | leaf | of a message too long for `c`: `ordinal.fb0`: the how many-th leaf of the message this is (1 = the first), and the first octets of its body's stream, in hex |
  * | `c` | root | for each sealed leaf in MIME order, the first octets of its body's stream, one after the other |
+ * | `t` | root | of a message with more leaves than `c` lists: how many |
+ * | `z` | root | of a message too long for `c`: behind its outermost closing delimiter stands a record of its end (`end-record.ts`); its nonce |
  * | `s` | root | sizes, see {@link SealedSizes}: `octets.lines.sealed` each, `,` between; the first is the message's body, then each leaf and nested message (`m` in front) in MIME order; an unknown number is left out |
  * | `g` | root | what follows the opened body's octets (`s`) is padding |
  *
@@ -78,6 +80,10 @@ export interface Exactness {
   readonly place: LeafPlace | null
   /** {@link BOUND_OCTETS} each. */
   readonly leaves: Buffer | null
+  /** How many there are, where not all are listed. */
+  readonly leafCount: number | null
+  /** The message has a record of its end. */
+  readonly endNonce: Buffer | null
   readonly sizes: SealedSizes | null
   readonly padded: boolean
 }
@@ -95,6 +101,8 @@ export const NOTHING_SPECIAL: Exactness = {
   lateNonce: null,
   place: null,
   leaves: null,
+  leafCount: null,
+  endNonce: null,
   sizes: null,
   padded: false,
 }
@@ -132,6 +140,8 @@ function printFields(exact: Exactness): string[] {
   if (exact.lateNonce !== null) fields.push(`w=${exact.lateNonce.toString('base64')}`)
   if (exact.place !== null) fields.push(`n=${exact.place.ordinal}.${exact.place.bound.toString('hex')}`)
   if (exact.leaves !== null) fields.push(`c=${exact.leaves.toString('base64')}`)
+  if (exact.leafCount !== null) fields.push(`t=${exact.leafCount}`)
+  if (exact.endNonce !== null) fields.push(`z=${exact.endNonce.toString('base64')}`)
   if (exact.sizes !== null) fields.push(`s=${printSizes(exact.sizes)}`)
   if (exact.padded) fields.push('g')
   return fields
@@ -190,6 +200,12 @@ export function parseExactness(header: Buffer, sealed: Uint8Array): Exactness | 
         break
       case 'c':
         exact.leaves = Buffer.from(value, 'base64')
+        break
+      case 't':
+        exact.leafCount = /^\d{1,9}$/.test(value) ? Number(value) : null
+        break
+      case 'z':
+        exact.endNonce = Buffer.from(value, 'base64')
         break
       case 's':
         exact.sizes = parseSizes(value)

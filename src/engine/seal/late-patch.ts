@@ -13,23 +13,13 @@
  */
 import { hash } from 'node:crypto'
 import { GatewayError } from '../../base/errors.ts'
-import {
-  copyOf,
-  FEEDBACK_OCTETS,
-  openedChunksOctets,
-  SEALED_WIDTH,
-  sealedChunksOctets,
-  TAG_OCTETS,
-} from './chunk-cipher.ts'
+import { copyOf, FEEDBACK_OCTETS, openedChunksOctets, sealedChunksOctets, TAG_OCTETS } from './chunk-cipher.ts'
 import { fastPath } from './native.ts'
 import { PatchReader, Pieces } from './patch.ts'
+import { BLANK, CR, LF, printWhiteSpace, TAB } from './white-space.ts'
 
 export const LATE_NONCE_OCTETS = 16
 
-const BLANK = 0x20
-const TAB = 0x09
-const CR = 0x0d
-const LF = 0x0a
 const LENGTH_OCTETS = 4
 /** Of one patch, sealed: a block of 64 KiB has far less, even if nothing in it is as it was promised. */
 const MAX_SEALED_OCTETS = 1 << 20
@@ -51,20 +41,7 @@ export function printLatePatch(keyAndSeed: Uint8Array, nonce: Uint8Array, number
   const sealed = octets.subarray(LENGTH_OCTETS)
   octets.writeUInt32BE(sealed.length)
   fastPath().chunks.seal(keyAndSeed, feedbackOf(nonce, number), patch, true, sealed)
-  const bits = octets.length * 8
-  const out = Buffer.allocUnsafe(bits + 2 * Math.ceil(bits / SEALED_WIDTH))
-  let to = 0
-  for (let bit = 0; bit < bits; bit++) {
-    if (bit > 0 && bit % SEALED_WIDTH === 0) to = lineEnd(out, to)
-    out[to++] = (octets[bit >> 3]! >> (7 - (bit & 7))) & 1 ? TAB : BLANK
-  }
-  return out.subarray(0, lineEnd(out, to))
-}
-
-function lineEnd(out: Buffer, to: number): number {
-  out[to] = CR
-  out[to + 1] = LF
-  return to + 2
+  return printWhiteSpace(octets)
 }
 
 /** A sealed body's text on its way to the batches: the patches taken out, and applied to what the batches give. */

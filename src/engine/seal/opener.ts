@@ -15,11 +15,13 @@ import { type MimeEvent, MimeReader } from '../mime/reader.ts'
 import type { Transform, TransformAction } from '../transform.ts'
 import type { BodyEncoding } from './body-encoding.ts'
 import { keyAndIv } from './ciphers.ts'
+import { EndReader, endOctets, outermostDelimiter } from './end-record.ts'
 import { type Exactness, MAX_LISTED_PARTS, type SealedSizes } from './exactness.ts'
 import { childEncapsulation, type Encapsulation, sealedMessageId, takesBanners } from './format.ts'
 import type { MessageKey } from './message-key.ts'
 import { type OpenedBlock, type OpeningKey, openHeaders } from './open-headers.ts'
 import { OpenLeaf } from './open-leaf.ts'
+import { OpenedText } from './opened-text.ts'
 import { OrderedOutput } from './ordered-output.ts'
 import { type LedgerEntry, SizesLedger } from './sizes-ledger.ts'
 import { TransformAsking } from './transform-asking.ts'
@@ -51,6 +53,13 @@ export interface OpenFacts {
   readonly sizes: SealedSizes
   /** When it is done: sealed parts that were taken out of the message on its way, as far as its sender says what is in it. */
   readonly missingParts: number
+  /**
+   * When it is done: the record of its end, which its sender promises, is not there, or was altered. Parts may have been
+   * taken off the end, or just white space out of it. Counts as one of {@link missingParts}.
+   */
+  readonly endMissing: boolean
+  /** Octets that sealing put at its end beside what opening gives: counted in no part's size. Known with the key. */
+  readonly endOctets: number
   /** When it is done: long leaves whose layout did not come back, since what describes it was taken away on the way. */
   readonly layoutLost: number
 }
@@ -79,6 +88,7 @@ export class Opener implements Transform {
   readonly #asking = new TransformAsking()
   readonly #output = new OrderedOutput()
   readonly #ledger = new SizesLedger()
+  readonly #text = new OpenedText(this.#output, this.#ledger)
   readonly #frames: Frame[] = []
   #phase: 'header' | 'key' | 'pass' | 'run' | 'finishing' | 'done' = 'header'
   #ended = false
@@ -98,6 +108,11 @@ export class Opener implements Transform {
   #layoutLost = 0
   /** The leaves that the root lists; empty: those that say themselves which they are. Null: an older message. */
   #listed: readonly string[] | null = null
+  /** How many leaves the root says there are, beyond those listed. */
+  #leafCount = 0
+  #endRecord: EndReader | null = null
+  #endOctets = 0
+  #endMissing = false
   /** Of the sealed leaf that came last. */
   #ordinal = 0
   #sealedCount = 0
@@ -130,6 +145,8 @@ export class Opener implements Transform {
       padded: this.#padded,
       sizes: this.#ledger.sizes(),
       missingParts: this.#missingParts,
+      endMissing: this.#endMissing,
+      endOctets: this.#endOctets,
       layoutLost: this.#layoutLost,
     }
   }
@@ -189,7 +206,13 @@ export class Opener implements Transform {
    */
   #checkOrder(): void {
     if (this.#listed !== null) {
-      this.#missingParts = Math.max(this.#listed.length, this.#ordinal) - this.#sealedCount
+      const leaves = this.#endRecord?.end?.leaves ?? null
+      if (leaves !== null && leaves < this.#ordinal) {
+        throw new GatewayError('SEAL_BROKEN', { what: 'parts that are none of the message' })
+      }
+      const known = Math.max(this.#listed.length, this.#leafCount, this.#ordinal, leaves ?? 0)
+      this.#endMissing = this.#endRecord !== null && leaves === null
+      this.#missingParts = known - this.#sealedCount + (this.#endMissing ? 1 : 0)
       return
     }
     const listed = this.#declared?.parts ?? null
@@ -257,6 +280,8 @@ export class Opener implements Transform {
     this.#isExact = opened.isExact
     this.#declared = opened.exact.sizes
     this.#listed = boundsOf(opened.exact.leaves)
+    this.#leafCount = opened.exact.leafCount ?? 0
+    this.#awaitEnd(opened)
     const body = this.#declared?.body.octets ?? null
     this.#padded = opened.exact.padded
     if (this.#padded && body !== null) this.#octetsLeft = opened.bytes.length + body
@@ -266,6 +291,16 @@ export class Opener implements Transform {
     this.#enter(opened, 'root')
   }
 
+  #awaitEnd({ exact: { endNonce }, part, type }: OpenedBlock): void {
+    const { key, keyAndSeed } = this.#opening!
+    if (endNonce === null || key.algo !== 'AES256GCM1K') return
+    this.#endOctets = endOctets(outermostDelimiter(part === 'injected' ? null : (type?.boundary ?? null)))
+    // Bodies of an outline are none, nor is what stands between them.
+    if (this.#options.outline !== undefined) return
+    this.#endRecord = new EndReader(keyAndSeed, endNonce, this.#endOctets)
+    this.#text.expect(this.#endRecord)
+  }
+
   // ── events ──
 
   #run(): void {
@@ -273,6 +308,7 @@ export class Opener implements Transform {
       const event = this.#reader.next()
       if (event === null) return
       if (event.on === 'finished') {
+        this.#text.finish()
         this.#phase = 'finishing'
         return
       }
@@ -290,7 +326,7 @@ export class Opener implements Transform {
         this.#body(event.bytes)
         break
       case 'text':
-        this.#text(event.bytes, frame!)
+        this.#between(event.bytes, frame!)
         break
       case 'delimiter':
         this.#delimiter(event, frame!)
@@ -303,12 +339,6 @@ export class Opener implements Transform {
         this.#end(event.part)
         break
     }
-  }
-
-  #emit(bytes: Buffer): void {
-    if (bytes.length === 0) return
-    this.#ledger.countOpened(bytes.length, countLines(bytes))
-    this.#output.write(bytes)
   }
 
   #headers(block: HeaderBlock, frame: Frame): void {
@@ -325,7 +355,7 @@ export class Opener implements Transform {
     }
     this.#givePending()
     if (frame.inside !== 'injected') {
-      this.#emit(opened.bytes)
+      this.#text.emit(opened.bytes)
       this.#enter(opened, encapsulation)
       return
     }
@@ -353,6 +383,7 @@ export class Opener implements Transform {
       outline({ part: this.#partNumber, sealed: { key: this.#opening!.key, encoding, exact } })
     } else if (opened.sealedLeaf) {
       this.#reader.enter({ kind: 'leaf' })
+      this.#text.release()
       const open = new OpenLeaf({
         key: this.#opening!.key,
         encoding,
@@ -417,20 +448,26 @@ export class Opener implements Transform {
     entry.octets += bytes.length
     entry.sealedOctets += bytes.length
     entry.lines += countLines(bytes)
-    this.#emit(bytes)
+    this.#text.emit(bytes)
   }
 
-  #text(bytes: Buffer, frame: Frame): void {
-    this.#ledger.countSealed(bytes.length)
+  #between(text: Buffer, frame: Frame): void {
+    this.#ledger.countSealed(text.length)
+    const bytes = this.#text.take(text)
+    if (bytes.length === 0) return
     if (this.#pending !== null) this.#pending.bytes.push(bytes)
     else if (frame.inside === 'injected') frame.hasEpilogue = true
-    else this.#emit(bytes)
+    else this.#text.emit(bytes)
   }
 
   #delimiter(event: Extract<MimeEvent, { on: 'delimiter' }>, frame: Frame): void {
     this.#ledger.countSealed(event.eol.length + event.line.length)
     frame.hasEpilogue = false
-    if (frame.inside === 'injected') return
+    const isOutermost = event.close && this.#frames.length === 1
+    if (frame.inside === 'injected') {
+      if (isOutermost) this.#text.close([])
+      return
+    }
     const eol = this.#bareDelimiter ? '' : this.#isExact && frame.droppedEol !== null ? frame.droppedEol : event.eol
     this.#bareDelimiter = false
     const bytes = [Buffer.from(eol, 'latin1'), event.line]
@@ -439,12 +476,13 @@ export class Opener implements Transform {
       return
     }
     frame.droppedEol = null
-    for (const piece of bytes) this.#emit(piece)
+    if (isOutermost) this.#text.close(bytes)
+    else for (const piece of bytes) this.#text.emit(piece)
   }
 
   #givePending(): void {
     if (this.#pending === null) return
-    for (const piece of this.#pending.bytes) this.#emit(piece)
+    for (const piece of this.#pending.bytes) this.#text.emit(piece)
     this.#pending = null
   }
 

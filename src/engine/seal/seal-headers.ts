@@ -328,7 +328,17 @@ function withEol(field: HeaderField, eol: Eol): Buffer {
 export type AboutBody = Partial<
   Pick<
     Exactness,
-    'layout' | 'endingCounted' | 'patch' | 'lateNonce' | 'place' | 'leaves' | 'bareDelimiter' | 'sizes' | 'padded'
+    | 'layout'
+    | 'endingCounted'
+    | 'patch'
+    | 'lateNonce'
+    | 'place'
+    | 'leaves'
+    | 'leafCount'
+    | 'endNonce'
+    | 'bareDelimiter'
+    | 'sizes'
+    | 'padded'
   >
 >
 

@@ -35,8 +35,6 @@ export interface SealFacts {
   /** The message had no Message-ID, and got one that stays. */
   readonly addedMessageId: boolean
   readonly uri: string | null
-  /** 1: it is too long to be gathered and ends in an open delimiter, behind which opening puts a line end. Else 0. */
-  readonly layoutDeviations: number
   readonly sizes: SealedSizes
 }
 
@@ -71,7 +69,6 @@ export class Sealer implements Transform {
       messageId: this.#root?.identity.id ?? '',
       addedMessageId: this.#root?.addsId === true,
       uri: this.#answer?.uri ?? null,
-      layoutDeviations: this.#sealing?.deviations ?? 0,
       sizes: this.#sealing?.sizes ?? new SizesLedger().sizes(),
     }
   }

@@ -10,6 +10,7 @@ import type { MailSettings } from '../settings.ts'
 import { bannerParts } from './banner.ts'
 import { sealedBodyOctets } from './chunk-cipher.ts'
 import { keyAndIv } from './ciphers.ts'
+import { END_NONCE_OCTETS, endOctets, outermostDelimiter, printEnd } from './end-record.ts'
 import { BOUND_OCTETS, type LeafPlace, MAX_LISTED_PARTS, type SealedSizes } from './exactness.ts'
 import {
   childEncapsulation,
@@ -88,7 +89,8 @@ export class Sealing {
   /** The root's header, while it waits for the sizes. */
   #rootWaits: { readonly slot: OutputSlot; readonly draft: HeaderDraft; readonly about: AboutBody } | null = null
   #finished = false
-  #deviations = 0
+  /** Of a message that is not gathered, and may lose parts off its end. */
+  #endRecord: { readonly nonce: Buffer; readonly delimiter: string } | null = null
   /** The first octets of each leaf's stream, as far as the root's header is to list them. */
   readonly #bounds: Buffer[] = []
   #leafCount = 0
@@ -97,7 +99,7 @@ export class Sealing {
   #leafInjected: string | null = null
   /** What was read last is a delimiter, or the headers of a nested message, and no part behind it. */
   #noPart: Extract<MimeEvent, { on: 'no-part' }> | null = null
-  /** The message ends with a line end that is none of its own. */
+  /** An injected container at the end has a line end before it that is none of the message's. */
   #endsOpen = false
   /** Sealed parts that end with a line end which a delimiter without one of its own would take. */
   #justEnded: LedgerEntry[] = []
@@ -109,10 +111,6 @@ export class Sealing {
     this.#key = { keyAndSeed: keyAndIv(parts.answer.key), random }
     this.#banners = bannerParts(settings.banners, settings.viewerUrl, parts.identity.id)
     this.#enterPart(parts.root, 'root')
-  }
-
-  get deviations(): number {
-    return this.#deviations
   }
 
   /** Of what was read so far. */
@@ -137,8 +135,10 @@ export class Sealing {
     while (!this.#finished) {
       const event = this.#reader.next()
       if (event === null) break
-      if (event.on === 'finished') this.#finished = true
-      else this.#event(event)
+      if (event.on === 'finished') {
+        this.#finished = true
+        this.#closeOutermost()
+      } else this.#event(event)
     }
     if (this.#finished && this.#bodies.size === 0) this.#finish()
     return this.#output.take()
@@ -253,10 +253,19 @@ export class Sealing {
     else if (!this.#parts.isGathered) {
       const padded = this.#parts.options.padded === true
       const sizes = this.#declarable(this.#sizesBeforehand(draft, start), padded)
-      const leaves = Buffer.alloc(0)
-      this.#output.write(finishHeaders(draft, { ...about, sizes, padded, leaves }, this.#key))
+      const endNonce = this.#announceEnd(draft.plan.judged)
+      const said = { ...about, sizes, padded, leaves: Buffer.alloc(0), endNonce }
+      this.#output.write(finishHeaders(draft, said, this.#key))
     } else this.#rootWaits = { slot: this.#output.reserve(), draft, about }
     if (start !== null) this.#write(start)
+  }
+
+  /** A single leaf cannot lose its end unnoticed. */
+  #announceEnd(judged: Judged): Buffer | null {
+    if (judged.kind === 'leaf') return null
+    const nonce = this.#key.random(END_NONCE_OCTETS)
+    this.#endRecord = { nonce, delimiter: outermostDelimiter(judged.kind === 'multipart' ? judged.boundary : null) }
+    return nonce
   }
 
   /** Sizes that do not hold for what is served are left out, but for the octets where padding has to be cut off. */
@@ -273,7 +282,8 @@ export class Sealing {
     const isIdentity = judged.kind === 'leaf' && (hideEncoding || !isCoded(judged.encoding))
     if (!isIdentity) return { body: { octets, lines: null, sealedOctets: null }, parts: null }
     const leafOctets = sealedBodyOctets(octets)
-    const around = (start?.length ?? 0) + (injected === null ? 0 : this.#injectedEnd(injected, false).length)
+    const around =
+      (start?.length ?? 0) + (injected === null ? 0 : this.#injectedEnd(injected, false).length + CRLF.length)
     return {
       body: { octets, lines: null, sealedOctets: around + leafOctets },
       parts: [{ kind: 'leaf', octets, lines: null, sealedOctets: leafOctets }],
@@ -291,9 +301,8 @@ export class Sealing {
       const first = Buffer.concat([Buffer.from(eol, 'latin1'), line.subarray(0, line.length - 2), CRLF])
       this.#write(this.#bannersBehind(first))
       this.#write(Buffer.concat([this.#banners.length > 0 ? CRLF : Buffer.from(eol, 'latin1'), line]))
-      return
-    }
-    this.#write(Buffer.concat([Buffer.from(eol, 'latin1'), line]))
+    } else this.#write(Buffer.concat([Buffer.from(eol, 'latin1'), line]))
+    if (close && this.#containers.length === 1) this.#write(this.#takeEndRecord())
   }
 
   /** @param first the delimiter in front of the first banner, with the line end before it if it has one */
@@ -328,26 +337,43 @@ export class Sealing {
     const atLineStart = this.#noPart?.lineEnded === true
     if (this.#noPart?.lineEnded === false) this.#endsOpen = true
     this.#write(this.#injectedEnd(boundary, atLineStart))
+    if (this.#containers.length === 0) this.#write(this.#takeEndRecord())
+    this.#write(CRLF)
   }
 
   #injectedEnd(boundary: string, atLineStart: boolean): Buffer {
     const delimiter = Buffer.from(`${atLineStart ? '' : '\r\n'}--${boundary}\r\n`, 'latin1')
     const lineEnd = this.#banners.length === 0 && atLineStart ? '' : '\r\n'
-    return Buffer.concat([this.#bannersBehind(delimiter), Buffer.from(`${lineEnd}--${boundary}--\r\n`, 'latin1')])
+    return Buffer.concat([this.#bannersBehind(delimiter), Buffer.from(`${lineEnd}--${boundary}--`, 'latin1')])
+  }
+
+  /** Where an announced record has no place, the outermost multipart being open, it gets one. */
+  #closeOutermost(): void {
+    if (this.#endRecord === null) return
+    const { delimiter } = this.#endRecord
+    const added = Buffer.from(this.#noPart?.lineEnded === true ? delimiter : `\r\n${delimiter}`, 'latin1')
+    this.#write(Buffer.concat([added, this.#takeEndRecord(added), CRLF]))
+  }
+
+  /** What stands behind the outermost closing delimiter. @param added it, and the line end before it, where it is none of the message's */
+  #takeEndRecord(added: Buffer | null = null): Buffer {
+    if (this.#endRecord === null) return Buffer.alloc(0)
+    const { nonce, delimiter } = this.#endRecord
+    this.#endRecord = null
+    const lineEndAdded = this.#noPart?.lineEnded === false
+    const end = { leaves: this.#leafCount, delimiterAdded: added !== null, lineEndAdded }
+    const around = (added === null ? 0 : added.length + CRLF.length) + (this.#endsOpen ? CRLF.length : 0)
+    return printEnd(this.#key.keyAndSeed, nonce, end, endOctets(delimiter) - around)
   }
 
   /** The root's header comes last where it waited. */
   #finish(): void {
-    if (this.#rootWaits === null) {
-      // Too late to say that the last line end has to go.
-      if (this.#endsOpen && !this.#parts.isGathered) this.#deviations++
-      this.#endsOpen = false
-      return
-    }
+    if (this.#rootWaits === null) return
     const { slot, draft, about } = this.#rootWaits
     const padded = this.#endsOpen || this.#parts.options.padded === true
     const leaves = Buffer.concat(this.#bounds, BOUND_OCTETS * this.#bounds.length)
-    const rest = { sizes: this.#declarable(this.#ledger.sizes(), padded), padded, leaves }
+    const leafCount = this.#leafCount > this.#bounds.length ? this.#leafCount : null
+    const rest = { sizes: this.#declarable(this.#ledger.sizes(), padded), padded, leaves, leafCount }
     slot.write(finishHeaders(draft, { ...about, ...rest }, this.#key))
     slot.close()
     this.#rootWaits = null

@@ -21,7 +21,17 @@ test('a part taken out of a message is told to the log, a message that is whole 
   assert.deepEqual(logged(sealed), [])
   const [head, one, , tail] = sealed.split(/(?=^--b)/m)
   assert.deepEqual(logged([head, one, tail].join('')), [
-    ['warn', 'sealed message incomplete', { missingParts: 1, uid: 7, messageId: 'a@b' }],
+    ['warn', 'sealed message incomplete', { missingParts: 1, endMissing: false, uid: 7, messageId: 'a@b' }],
+  ])
+})
+
+test('the end taken off a long message is told', () => {
+  const how = { options: { settings: { banners: [], maxbufOctets: 100 } } }
+  const sealed = seal(Buffer.from(MESSAGE), how).toString('latin1')
+  assert.deepEqual(logged(sealed), [])
+  const [head, one] = sealed.split(/(?=^--b)/m)
+  assert.deepEqual(logged([head, one].join('')), [
+    ['warn', 'sealed message incomplete', { missingParts: 1, endMissing: true, uid: 7, messageId: 'a@b' }],
   ])
 })
 

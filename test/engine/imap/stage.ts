@@ -279,7 +279,15 @@ abstract class Simple implements Transform {
 }
 
 class SimpleOpener extends Simple {
-  readonly facts = { declaredSizes: null, padded: false, messageId: null, missingParts: 0, layoutLost: 0 }
+  readonly facts = {
+    declaredSizes: null,
+    padded: false,
+    messageId: null,
+    endOctets: 0,
+    missingParts: 0,
+    endMissing: false,
+    layoutLost: 0,
+  }
 
   end(): TransformAction[] {
     const messageId = /<(.*)>/.exec(Buffer.concat(this.chunks).toString('latin1'))?.[1] ?? ''

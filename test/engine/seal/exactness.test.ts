@@ -28,6 +28,8 @@ const FULL: Exactness = {
   lateNonce: Buffer.from('0f1e2d3c4b5a69788796a5b4c3d2e1f0', 'hex'),
   place: { ordinal: 12, bound: Buffer.from('00ff1e2d', 'hex') },
   leaves: Buffer.from('0f1e2d3c4b5a6978', 'hex'),
+  leafCount: 1234,
+  endNonce: Buffer.from('ffeeddccbbaa99887766554433221100', 'hex'),
   sizes: {
     body: { octets: 1234, lines: null, sealedOctets: 2345 },
     parts: [

@@ -1,15 +1,13 @@
-/** Messages beyond the buffer limit: exact where the layout holds, and counted where it does not. */
+/** Messages beyond the buffer limit: exact, whether the layout holds or not. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { open, sealAnswer, sealerFor, through, whole } from './through.ts'
+import { open, seal } from './through.ts'
 
 const HEAD = 'Subject: s\r\nContent-Type: application/octet-stream\r\nContent-Transfer-Encoding: '
 
-function roundTrip(message: string): { readonly exact: boolean; readonly deviations: number } {
+function isExact(message: string): boolean {
   const bytes = Buffer.from(message, 'latin1')
-  const sealer = sealerFor({ options: { settings: { maxbufOctets: 4000 } } })
-  const opened = open(through(sealer, whole(bytes), sealAnswer()))
-  return { exact: opened.equals(bytes), deviations: sealer.facts.layoutDeviations }
+  return open(seal(bytes, { options: { settings: { maxbufOctets: 4000 } } })).equals(bytes)
 }
 
 const octets = Buffer.from(Array.from({ length: 20_000 }, (_, i) => (i * i) % 251))
@@ -35,11 +33,7 @@ test('long base64: any width, line end, and number of line ends at the end', () 
         const text = lines(width, eol, source) + (width > octets.length ? '\r\n' : eol).repeat(ends)
         const multipart = `Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n${HEAD}base64\r\n\r\n${text}\r\n--b--`
         for (const message of [`${HEAD}base64\r\n\r\n${text}`, multipart]) {
-          assert.deepEqual(
-            roundTrip(message),
-            { exact: true, deviations: 0 },
-            `${width} ${JSON.stringify(eol)} ${ends}`,
-          )
+          assert.ok(isExact(message), `${width} ${JSON.stringify(eol)} ${ends}`)
         }
       }
     }
@@ -64,7 +58,7 @@ test('long base64 that does not go on as it began', () => {
     '\t'.repeat(10_000),
     `!${text}`,
   ]) {
-    assert.deepEqual(roundTrip(`${HEAD}base64\r\n\r\n${odd}`), { exact: true, deviations: 0 }, odd.slice(-40))
+    assert.ok(isExact(`${HEAD}base64\r\n\r\n${odd}`), odd.slice(-40))
   }
 })
 
@@ -86,11 +80,11 @@ test('long quoted-printable, canonical or not', () => {
     canonical.replaceAll('\r\n', ' \n'),
   ]) {
     const message = `${HEAD}quoted-printable\r\n\r\n${text}`
-    assert.deepEqual(roundTrip(message), { exact: true, deviations: 0 }, text.slice(-40))
+    assert.ok(isExact(message), text.slice(-40))
   }
 })
 
 test('any long text without an encoding is exact', () => {
   const text = octets.toString('latin1').repeat(10)
-  assert.deepEqual(roundTrip(`Subject: s\n\n${text}`), { exact: true, deviations: 0 })
+  assert.ok(isExact(`Subject: s\n\n${text}`))
 })

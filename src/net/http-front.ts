@@ -9,6 +9,7 @@
 import { connect, type Socket } from 'node:net'
 import { type FramerLimits, RequestFramer, type RequestPiece } from './http-request-framer.ts'
 import { printProxyV2 } from './relay.ts'
+import type { UploadPace } from './upload-pace.ts'
 import { WebSocketSlicer } from './websocket-slicer.ts'
 
 export interface FrontOptions {
@@ -22,6 +23,8 @@ export interface FrontOptions {
   readonly idleMs: number
   /** From a request's first octet to its last, unless it is streamed: who sends an octet at a time is never idle. */
   readonly requestMs: number
+  /** Judges a streamed one from its begin on. */
+  readonly pace: () => UploadPace
   /** The whole answer to a GET of this path where it is known beforehand: it need not go through the server. */
   readonly ready: (path: string) => Buffer | null
   /**
@@ -41,14 +44,14 @@ type Phase = 'reading' | 'streaming' | 'answering' | 'deciding' | 'tunnel' | 'cl
 
 /** Any request will do: the handler sees {@link HttpFront.refusal}. */
 const REFUSED_REQUEST = Buffer.from('GET / HTTP/1.1\r\nhost: refused\r\n\r\n')
-/** Where no answer can come from behind any more. */
-const TIMEOUT_ANSWER = 'HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n'
 /** Closing with unread octets resets the connection and may destroy the answer: input is discarded that long. */
 const DISCARD_MS = 2000
 /** A tunnel's octets on their way to the proxy before the browser is not read any more: here, in the server, or there. */
 const MAX_UNDER_WAY_OCTETS = 64 * 1024
 /** Octets for a client that reads slowly before the server is not read any more. */
 const MAX_CLIENT_OCTETS = 16 * 1024
+/** Idle times that a reader may take nothing: on a slow line the kernel asks for more only when much of its own is gone. */
+const READER_PATIENCE = 3
 /** All connections read from behind into this one, one after the other: what came is copied out at once. */
 const READ_BUFFER = Buffer.allocUnsafe(64 * 1024)
 
@@ -64,8 +67,11 @@ export class HttpFront {
   /** The answer under way is the last one. */
   #closes = false
   #draining = false
-  /** The server was held back since the last request: if it hangs up then, it may have lost patience, and octets. */
-  #stalled = false
+  /** The server has given its whole answer: what lies between is taken at once, since it does not wait for long. */
+  #isGiven = false
+  /** Of the request that is streamed. */
+  #pace: UploadPace | null = null
+  #stillPeriods = 0
   #takenOctets = 0
   /** Requests are here, answers are not taken. */
   #waiting = false
@@ -81,6 +87,7 @@ export class HttpFront {
     this.ended = new Promise((resolve) => {
       client.once('close', () => {
         this.#phase = 'closing'
+        this.#pace?.end()
         this.#inner?.destroy()
         resolve()
       })
@@ -112,6 +119,8 @@ export class HttpFront {
    */
   answered(closes: boolean): void {
     if (this.#phase === 'closing' || this.#phase === 'tunnel') return
+    this.#isGiven = true
+    this.#inner?.resume()
     if (closes || this.#phase === 'streaming') {
       this.#phase = 'closing'
       this.#client.pause()
@@ -166,7 +175,8 @@ export class HttpFront {
         break
       case 'streaming':
         this.#framer.push(octets)
-        this.#pump()
+        if (this.#pace?.took(octets.length) === false) this.#refuse(408, 'Too slow')
+        else this.#pump()
         break
       case 'answering':
       case 'deciding':
@@ -201,6 +211,7 @@ export class HttpFront {
         case 'begin':
           if (piece.on === 'request' && this.#answeredHere(piece)) break
           this.#phase = piece.on === 'begin' ? 'streaming' : 'answering'
+          if (piece.on === 'begin') this.#pace = this.#options.pace()
           this.#closes = piece.closes
           this.#toServer(piece.octets)
           break
@@ -209,6 +220,7 @@ export class HttpFront {
           break
         case 'end':
           this.#phase = 'answering'
+          this.#pace?.end()
           if (piece.octets.length > 0) this.#toServer(piece.octets)
           break
         case 'upgrade':
@@ -216,8 +228,7 @@ export class HttpFront {
           this.#toServer(piece.octets)
           break
         case 'refuse':
-          if (this.#phase === 'streaming') this.#client.destroy()
-          else this.#refuse(piece.status, piece.text)
+          this.#refuse(piece.status, piece.text)
           return
       }
     }
@@ -252,7 +263,14 @@ export class HttpFront {
     else this.answered(false)
   }
 
+  /** Also in the middle of an upload: no octet of an answer has come, whose work ends with the connection to it. */
   #refuse(status: number, text: string): void {
+    const inner = this.#phase === 'streaming' ? this.#inner : null
+    if (inner !== null) {
+      this.#inner = null
+      inner.destroy()
+      this.#pace?.end()
+    }
     this.refusal = { status, text }
     this.#phase = 'answering'
     this.#closes = true
@@ -270,9 +288,11 @@ export class HttpFront {
   }
 
   #toServer(octets: Buffer): void {
-    if (this.#phase !== 'streaming') this.#stalled = false
+    this.#isGiven = false
     this.#inner ??= this.#connect()
-    if (!this.#inner.write(octets)) this.#client.pause()
+    if (this.#inner.write(octets)) return
+    this.#client.pause()
+    this.#pace?.hold()
   }
 
   #connect(): Socket {
@@ -285,6 +305,8 @@ export class HttpFront {
     inner.write(printProxyV2({ address, port: 0 }, { address: '0.0.0.0', port: 0 }))
     inner.on('error', () => inner.destroy())
     inner.on('drain', () => {
+      if (inner !== this.#inner) return
+      this.#pace?.go()
       if (this.#phase === 'tunnel') this.taken(0)
       else if (this.#phase === 'streaming' || this.#phase === 'reading') this.#client.resume()
     })
@@ -295,9 +317,9 @@ export class HttpFront {
 
   /** Ours only until it returns. @returns false: no more for now */
   #fromServer(inner: Socket, octets: number, buffer: Uint8Array): boolean {
+    if (inner !== this.#inner) return false
     this.#client.write(Buffer.from(buffer.subarray(0, octets)), this.#written)
-    if (this.#client.writableLength <= MAX_CLIENT_OCTETS) return true
-    this.#stalled = true
+    if (this.#isGiven || this.#client.writableLength <= MAX_CLIENT_OCTETS) return true
     inner.pause()
     return false
   }
@@ -307,19 +329,14 @@ export class HttpFront {
     this.#inner = null
     switch (this.#phase) {
       case 'reading':
-        // It waited for a next request long enough. We wait longer, unless it may have waited for something else.
-        if (this.#stalled) this.#client.destroy()
-        else if (this.#draining || this.#clientEnded) this.#rest()
-        break
-      case 'streaming':
-        // The upload was too slow for it.
-        this.#client.write(TIMEOUT_ANSWER)
-        this.#finish()
+        // It waited for a next request long enough. We wait longer.
+        if (this.#draining || this.#clientEnded) this.#rest()
         break
       case 'closing':
       case 'tunnel':
         this.#finish()
         break
+      case 'streaming':
       case 'answering':
       case 'deciding':
         // Cut short: an end would look like one.
@@ -339,26 +356,36 @@ export class HttpFront {
   #idle(): void {
     switch (this.#phase) {
       case 'reading':
-        if (this.#client.writableLength > 0) this.#client.destroy()
-        else if (this.#framer.isInside) this.#refuse(408, 'Timeout')
+        if (this.#client.writableLength > 0) {
+          if (this.#isStill()) this.#client.destroy()
+        } else if (this.#framer.isInside) this.#refuse(408, 'Timeout')
         else this.#finish()
         break
       case 'streaming':
         // Held back by us, or is the client silent?
         if (this.#client.isPaused()) this.#client.setTimeout(this.#options.idleMs)
-        else this.#inner?.destroy()
+        else this.#refuse(408, 'Timeout')
         break
       case 'answering':
       case 'deciding':
         // We are at work: each of our steps has a limit of its own. Or the client does not read.
-        if (this.#client.writableLength === 0) this.#client.setTimeout(this.#options.idleMs)
-        else this.#client.destroy()
+        if (this.#isStill()) this.#client.destroy()
         break
       case 'closing':
+        if (this.#client.writableLength === 0 || this.#isStill()) this.#client.destroy()
+        break
       case 'tunnel':
         this.#client.destroy()
         break
     }
+  }
+
+  /** Has the client let octets lie for too long? If not, the next period begins. */
+  #isStill(): boolean {
+    this.#stillPeriods = this.#client.writableLength === 0 ? 0 : this.#stillPeriods + 1
+    if (this.#stillPeriods >= READER_PATIENCE) return true
+    this.#client.setTimeout(this.#options.idleMs)
+    return false
   }
 
   /** Says goodbye: the last octets leave, input is discarded for a moment. */
@@ -381,6 +408,7 @@ export class HttpFront {
   }
 
   readonly #written = (): void => {
+    this.#stillPeriods = 0
     if (this.#client.writableLength > MAX_CLIENT_OCTETS / 2) return
     this.#inner?.resume()
     if (!this.#waiting) return

@@ -75,6 +75,8 @@ interface ServeOptions {
   readonly tooLarge?: HttpResponse
   /** Requests whose body comes as a stream; `maxBodyOctets` does not hold for them: the handler counts. */
   readonly streams?: (head: HttpHead) => boolean
+  /** Who listens bounds the time of streams, bodies and answers, themselves; the server's own 10 s do not hold. */
+  readonly isPatient?: boolean
   readonly handle: HttpHandler
   readonly webSocket?: WebSocketOptions
   /** Told when an answer was given to the connection whole. @param closes the connection ends with it */

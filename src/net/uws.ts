@@ -26,6 +26,8 @@ const EXCLUSIVE_PORT = 1
 
 /** How long `close()` waits for requests that are being answered. */
 const CLOSE_GRACE_MS = 2000
+/** Its clock of a connection goes in steps of 4 s. */
+const PATIENCE_MS = 4000
 /** A streamed request body is read ahead of its reader by so much at most. */
 const READ_AHEAD_OCTETS = 256 * 1024
 
@@ -89,9 +91,13 @@ function bind(app: TemplatedApp, options: ListenOptions): Promise<us_listen_sock
 
 async function answer(response: UwsResponse, head: HttpHead, options: ListenOptions): Promise<void> {
   const abort = new AbortController()
-  response.onAborted(() => abort.abort())
+  const patience = options.isPatient === true ? new Patience(response) : null
+  response.onAborted(() => {
+    patience?.stop()
+    abort.abort()
+  })
   const method = head.method
-  const stream = options.streams?.(head) === true ? streamOf(response, abort.signal) : null
+  const stream = options.streams?.(head) === true ? streamOf(response, abort.signal, patience) : null
   const maxOctets = typeof options.maxBodyOctets === 'number' ? options.maxBodyOctets : options.maxBodyOctets(head)
   const body = stream === null ? await collect(response, head.headers, maxOctets, abort.signal) : Buffer.alloc(0)
   if (body === null) {
@@ -110,13 +116,17 @@ async function answer(response: UwsResponse, head: HttpHead, options: ListenOpti
   if (abort.signal.aborted) return
   // An upload that was not read to its end cannot be told from the next request: the connection ends with the answer.
   const close = result.close === true || (stream !== null && !stream.complete)
+  patience?.stop()
   if (isStream(result.body)) {
+    patience?.begin()
     try {
       await replyStream(response, result, result.body, close, abort.signal)
     } catch (error) {
       options.failed?.(error, { method, path: head.path })
       if (!abort.signal.aborted) response.close()
       return
+    } finally {
+      patience?.stop()
     }
   } else reply(response, result, method, close)
   options.answered?.(head, close)
@@ -145,19 +155,53 @@ function collect(
   })
 }
 
-function streamOf(response: UwsResponse, aborted: AbortSignal): BodyStream {
+function streamOf(response: UwsResponse, aborted: AbortSignal, patience: Patience | null): BodyStream {
+  patience?.begin()
   const stream = new BodyStream(READ_AHEAD_OCTETS, {
-    pause: () => response.pause(),
+    pause: () => {
+      patience?.stop()
+      response.pause()
+    },
     resume: () => {
-      if (!aborted.aborted) response.resume()
+      if (aborted.aborted) return
+      response.resume()
+      patience?.begin()
     },
   })
   aborted.addEventListener('abort', () => stream.fail(new Error('the client left')), { once: true })
   response.onData((chunk, isLast) => {
     if (chunk.byteLength > 0) stream.push(Buffer.from(Buffer.from(chunk)))
-    if (isLast) stream.end()
+    if (!isLast) return
+    patience?.stop()
+    stream.end()
   })
   return stream
+}
+
+/**
+ * uWebSockets.js closes on who sends less than 160 KiB in 10 s, or takes less than most of a kernel's buffer: slow lines
+ * are slower. `resume` begins its time anew.
+ */
+class Patience {
+  readonly #response: UwsResponse
+  #timer: NodeJS.Timeout | null = null
+
+  constructor(response: UwsResponse) {
+    this.#response = response
+  }
+
+  begin(): void {
+    this.#timer ??= setInterval(() => {
+      this.#response.pause()
+      this.#response.resume()
+    }, PATIENCE_MS)
+  }
+
+  /** At the latest with the response, which may not be touched any more. */
+  stop(): void {
+    if (this.#timer !== null) clearInterval(this.#timer)
+    this.#timer = null
+  }
 }
 
 function writeHead(response: UwsResponse, answer: HttpResponse): void {

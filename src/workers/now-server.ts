@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { asGatewayError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
+import { addressUnit } from '../net/address.ts'
 import {
   type HttpHead,
   type HttpRequest,
@@ -33,6 +34,7 @@ import {
 import { ReadyAnswers } from '../net/now/ready-answers.ts'
 import { tunnel } from '../net/now/tunnel.ts'
 import type { Endpoint } from '../net/proxy-protocol.ts'
+import { UploadPaces } from '../net/upload-pace.ts'
 import type { UpstreamOptions } from '../net/upstream.ts'
 import type { Tenant } from './listener.ts'
 
@@ -58,6 +60,8 @@ export interface NowServerParts {
   /** Shorter ones in tests. */
   readonly idleMs?: number
   readonly requestMs?: number
+  /** Milliseconds; another one in tests. */
+  readonly uploadClock?: () => number
 }
 
 export interface NowConnection {
@@ -82,12 +86,14 @@ export class NowServer {
   readonly #open = new Map<string, Open>()
   readonly #sites = new WeakMap<Tenant, { secure?: NowParts; plain?: NowParts }>()
   readonly #answers = new WeakMap<NowParts, ReadyAnswers>()
+  readonly #paces: UploadPaces
   #server: HttpServer | null = null
   #nextId = 1
   #draining = false
 
   private constructor(parts: NowServerParts) {
     this.#parts = parts
+    this.#paces = new UploadPaces(parts.uploadClock)
   }
 
   static async start(parts: NowServerParts): Promise<NowServer> {
@@ -96,6 +102,7 @@ export class NowServer {
       unixPath: now.#unixPath,
       maxBodyOctets: MAX_JSON_OCTETS,
       streams: isStreamed,
+      isPatient: true,
       handle: (request) => now.#handle(request),
       webSocket: {
         prefix: TUNNELS,
@@ -125,6 +132,7 @@ export class NowServer {
       },
       idleMs,
       requestMs,
+      pace: () => this.#paces.begin(addressUnit(connection.client.address)),
       ready: (path) => this.#ready(path, connection),
       posted: (body) => this.#posted(body, address),
     })

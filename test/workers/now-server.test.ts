@@ -25,6 +25,7 @@ interface Serving {
   readonly wrongKey?: NowServerParts['wrongKey']
   readonly idleMs?: number
   readonly requestMs?: number
+  readonly uploadClock?: () => number
   readonly origins?: readonly string[]
 }
 
@@ -62,6 +63,7 @@ async function serving(options: Serving): Promise<Running> {
     log,
     idleMs: options.idleMs ?? 20_000,
     requestMs: options.requestMs ?? 60_000,
+    ...(options.uploadClock === undefined ? {} : { uploadClock: options.uploadClock }),
   })
   const tenant = { host: null, config: { ...DEFAULTS, 'now.origins': options.origins ?? null } } as unknown as Tenant
   const over: Promise<void>[] = []
@@ -326,6 +328,58 @@ test('draining while a sealed message is asked for, and a half-closed client: an
   for (const answer of await Promise.all(waiting)) {
     assert.match(answer, /^connection: close\r$/im)
     assert.match(answer, /short copy$/)
+  }
+})
+
+/** A spool that takes one upload after the other, and tells what becomes of them. */
+function uploadSpool() {
+  const seen = { writing: Promise.withResolvers<void>(), kept: 0, aborted: Promise.withResolvers<void>() }
+  const spool = {
+    item: async () => ({ creator: 'a@x', isShared: true }),
+    maxOctets: 1_000_000,
+    admit: async () => ({ grow: () => true, end: () => {} }),
+    spool: {
+      create: async () => ({
+        write: async () => seen.writing.resolve(),
+        commit: async () => {
+          seen.kept++
+          return true
+        },
+        abort: async () => seen.aborted.resolve(),
+      }),
+    },
+  } as unknown as NonNullable<NowParts['spool']>
+  return { spool, seen }
+}
+
+const SEALED_HEAD = 'X-VESmail-ID: <a@b>\r\nX-VESmail-Verify: token\r\n\r\n'
+const put = (length: number): string => `PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: ${length}\r\n\r\n${SEALED_HEAD}`
+
+test('an upload that comes too slowly, falls silent or loses its form is answered, and nothing of it is kept', async () => {
+  for (const [status, ends] of [
+    ['408', 'trickles'],
+    ['408', 'falls silent'],
+    ['400', 'bad chunk'],
+  ] as const) {
+    const { spool, seen } = uploadSpool()
+    let nowMs = 0
+    const idleMs = ends === 'falls silent' ? 100 : 20_000
+    const { port, over } = await serving({ site: { spool }, idleMs, uploadClock: () => nowMs })
+    const socket = connect(port, '127.0.0.1')
+    const chunk = `${SEALED_HEAD.length.toString(16)}\r\n${SEALED_HEAD}\r\n`
+    socket.write(
+      ends === 'bad chunk' ? `PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n${chunk}` : put(100_000),
+    )
+    await seen.writing.promise
+    if (ends === 'trickles') nowMs += 60_000
+    if (ends !== 'falls silent') socket.write('x\r\n')
+    let answer = ''
+    for await (const piece of socket.setEncoding('latin1')) answer += piece
+    assert.deepEqual(statuses(answer), [status], ends)
+    assert.match(answer, /^x-configured: yes\r$/im)
+    await Promise.all(over)
+    await seen.aborted.promise
+    assert.equal(seen.kept, 0)
   }
 })
 

@@ -2,16 +2,16 @@
  * The oracle (imap.md §1): a message in plain and the same message through the gateway must answer every FETCH alike.
  *
  *   npm run oracle -- [--direct host:port:user:pass --gateway host:port:user:pass]
- *                     [--sizes auto|exact|estimate] [--json OUT] FILES…
+ *                     [--sizes auto|exact|estimate] [--json OUT] [FILES…]
  *   node scripts/oracle.ts --view --direct host:port:user:pass FILES…      the view alone, without a gateway
  *
- * Without addresses it starts its own servers. Exit 0 only if all is the same. `--shown N`: differences on
+ * Without addresses it starts its own servers; without files it takes the messages written for it (`OWN_MESSAGES`). Exit 0 only if all is the same. `--shown N`: differences on
  * the screen; `--keep`: leave the servers' folder.
  */
 import { parseArgs } from 'node:util'
 import { runGateway } from './oracle/gateway-run.ts'
 import { parseAddress } from './oracle/imap-connection.ts'
-import { expandFiles } from './oracle/messages.ts'
+import { expandFiles, OWN_MESSAGES } from './oracle/messages.ts'
 import { type Servers, startServers } from './oracle/own-servers.ts'
 import { Report } from './oracle/report.ts'
 import { runView } from './oracle/view-run.ts'
@@ -29,7 +29,7 @@ const { values, positionals } = parseArgs({
   },
 })
 
-const files = await expandFiles(positionals)
+const files = await expandFiles(positionals.length === 0 ? [OWN_MESSAGES] : positionals)
 const report = new Report(Number(values.shown))
 const { direct, gateway, sizes } = values
 if (!['auto', 'exact', 'estimate'].includes(sizes)) fail(`--sizes ${sizes}: auto, exact or estimate`)

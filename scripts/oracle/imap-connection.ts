@@ -19,8 +19,8 @@ export interface Reply {
 }
 
 const CRLF = Buffer.from('\r\n')
-/** A hung server must not hang CI. */
-const TIMEOUT_MS = 60_000
+/** A hung server must not hang CI; a loaded machine is slow. */
+const TIMEOUT_MS = 180_000
 
 /** `host:port:user:pass`; the password may hold colons. */
 export function parseAddress(text: string): Address {

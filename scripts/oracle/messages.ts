@@ -3,6 +3,7 @@
  */
 import { readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 
 export interface Message {
   readonly file: string
@@ -10,14 +11,20 @@ export interface Message {
   readonly octets: Buffer
 }
 
-/** A folder means all files below it, in order of their names; READMEs are no messages. */
+/** Each for things that servers do beyond the RFCs. */
+export const OWN_MESSAGES = fileURLToPath(new URL('../../test/engine/imap/view/fixtures', import.meta.url))
+
+/** Not messages, though they lie beside them. */
+const NO_MESSAGES = /^README\.md$|^(?:vector-)?answers\.json$/
+
+/** A folder means all messages below it, in order of their names. */
 export async function expandFiles(paths: readonly string[]): Promise<string[]> {
   const files: string[] = []
   for (const path of paths) {
     if (!(await stat(path)).isDirectory()) files.push(path)
     else {
       const entries = await readdir(path, { recursive: true, withFileTypes: true })
-      const below = entries.filter((entry) => entry.isFile() && entry.name !== 'README.md')
+      const below = entries.filter((entry) => entry.isFile() && !NO_MESSAGES.test(entry.name))
       files.push(...below.map((entry) => join(entry.parentPath, entry.name)).sort())
     }
   }

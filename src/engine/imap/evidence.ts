@@ -76,8 +76,8 @@ function besideEnvelope(items: readonly FetchItem[]): Evidence {
 
 /** Our field is asked for in the client's list, behind its own; a plain message has none, so only the label shows it. */
 function inList(items: readonly FetchItem[], list: FieldsItem): Evidence {
-  const { echo = '()' } = list.section
-  const ours: FieldsItem = { ...list, section: { ...list.section, fields: [...list.section.fields, ID_FIELD] } }
+  const { echo = '()', asked = '()' } = list.section
+  const ours: FieldsItem = { ...list, section: { ...list.section, asked: `${asked.slice(0, -1)}${OUR_NAME})` } }
   const label = `BODY[HEADER.FIELDS ${echo.slice(0, -1)}${OUR_NAME})] `
   const at = label.length - `${OUR_NAME})] `.length
   return {
@@ -127,8 +127,9 @@ function messageIdOf(bytes: Buffer, { value }: AnswerItem): Buffer | null {
   const cursor = new Cursor(bytes, value[0])
   if (!cursor.skip('(')) return null
   let at = -1
-  while (cursor.next !== 0x29) {
+  for (;;) {
     while (cursor.skip(' '));
+    if (cursor.isNext(')')) break
     at = cursor.at
     cursor.skipValue()
   }

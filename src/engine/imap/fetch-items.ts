@@ -15,6 +15,8 @@ export interface Section {
   readonly fields: readonly string[]
   /** The list of `fields` as servers repeat it in their answer: upper case, quoted what was no atom. */
   readonly echo?: string
+  /** The list of `fields` as it is asked upstream: a name that the client quoted stays quoted, since some servers echo it so. */
+  readonly asked?: string
 }
 
 /** `<start.count>`; count null: to the end (`<start>` alone, which Dovecot takes). Octets. */
@@ -212,10 +214,11 @@ export function parseSectionSpec(cursor: Cursor): Section {
 }
 
 /** `header-list = "(" header-fld-name *(SP header-fld-name) ")"`, each an astring, literals too. */
-function parseFields(cursor: Cursor): { fields: string[]; echo: string } {
+function parseFields(cursor: Cursor): { fields: string[]; echo: string; asked: string } {
   cursor.expect('(')
   const fields: string[] = []
   const echo: string[] = []
+  const asked: string[] = []
   while (!cursor.skip(')')) {
     if (fields.length > 0) cursor.space()
     if (fields.length >= MAX_FIELDS) throw syntax(cursor.at)
@@ -225,9 +228,10 @@ function parseFields(cursor: Cursor): { fields: string[]; echo: string } {
     const field = name.toString('latin1')
     fields.push(field)
     echo.push(echoField(field, atom))
+    asked.push(atom ? printField(field) : quote(field))
   }
   if (fields.length === 0) throw syntax(cursor.at)
-  return { fields, echo: `(${echo.join(' ')})` }
+  return { fields, echo: `(${echo.join(' ')})`, asked: `(${asked.join(' ')})` }
 }
 
 function parsePartial(cursor: Cursor): Partial | null {
@@ -266,20 +270,24 @@ export function printItem(item: FetchItem): string {
 
 /** `1.2.HEADER.FIELDS (SUBJECT FROM)` */
 export function printSection(section: Section): string {
-  const { part, text, fields } = section
+  const { part, text, fields, asked = `(${fields.map(printField).join(' ')})` } = section
   const words = [...part.map(String), ...(text === null ? [] : [text])].join('.')
-  return fields.length === 0 ? words : `${words} (${fields.map(printField).join(' ')})`
+  return fields.length === 0 ? words : `${words} ${asked}`
 }
 
 /** QUIRK: Dovecot quotes NIL, and drops 8-bit octets in quotes. */
 function echoField(name: string, atom: boolean): string {
   const upper = name.replace(/[a-z]+/g, (lower) => lower.toUpperCase())
-  return atom && upper !== 'NIL' ? upper : `"${upper.replace(/["\\]/g, '\\$&').replace(/[\x80-\xff]/g, '')}"`
+  return atom && upper !== 'NIL' ? upper : quote(upper.replace(/[\x80-\xff]/g, ''))
 }
 
 /** A name that is no atom is quoted; names have no control characters. */
 function printField(name: string): string {
-  return /^[^\x00-\x20\x7f-\xff(){%*"\\\]]+$/.test(name) ? name : `"${name.replace(/["\\]/g, '\\$&')}"`
+  return /^[^\x00-\x20\x7f-\xff(){%*"\\\]]+$/.test(name) ? name : quote(name)
+}
+
+function quote(name: string): string {
+  return `"${name.replace(/["\\]/g, '\\$&')}"`
 }
 
 function printPartial(partial: Partial | null): string {

@@ -1,5 +1,5 @@
 /** Is a message sealed? Decided on its root header as a whole (message-format.md §1). */
-import { type FetchItem, printSection } from './fetch-items.ts'
+import type { FetchItem } from './fetch-items.ts'
 
 const ID_SUFFIX = '.m.ves.world'
 
@@ -15,7 +15,8 @@ export const MARK_FIELDS = 'BODY.PEEK[HEADER.FIELDS (X-VESMAIL-ID MESSAGE-ID)]'
 /** Would its answer look like that to our question? */
 export function isMark(item: FetchItem): boolean {
   if (item.kind !== 'section' || item.section.part.length > 0) return false
-  return `BODY[${printSection(item.section)}]`.toUpperCase() === MARK_LABEL
+  const { text, fields } = item.section
+  return `BODY[${text} (${fields.join(' ')})]`.toUpperCase() === MARK_LABEL
 }
 
 /** The label of the answer, as most servers write it. */

@@ -46,10 +46,10 @@ describe('parseFetchItems', () => {
     assert.equal(roundTrip('fast'), 'FLAGS INTERNALDATE RFC822.SIZE')
     assert.equal(roundTrip('FULL'), 'FLAGS INTERNALDATE RFC822.SIZE ENVELOPE BODY')
   })
-  it('takes header names as literals', () => {
+  it('takes header names as literals and in quotes, and asks for them in quotes', () => {
     assert.equal(
       roundTrip('BODY.PEEK[HEADER.FIELDS ("Subject" {4}\r\nFrom)]'),
-      'BODY.PEEK[HEADER.FIELDS (Subject From)]',
+      'BODY.PEEK[HEADER.FIELDS ("Subject" "From")]',
     )
   })
   it('refuses what it does not know: it might be content', () => {

@@ -289,7 +289,7 @@ describe('FETCH', () => {
     stage.client('b FETCH 1:4 (FLAGS BODY.PEEK[HEADER.FIELDS (From "Message-ID")])\r\n')
     assert.equal(
       stage.takeUpstream(),
-      'VES1 FETCH 1:4 (UID FLAGS BODY.PEEK[HEADER.FIELDS (From Message-ID X-VESMAIL-ID)])\r\n',
+      'VES1 FETCH 1:4 (UID FLAGS BODY.PEEK[HEADER.FIELDS (From "Message-ID" X-VESMAIL-ID)])\r\n',
     )
     const header = 'Message-ID: <ves.m@b>\r\n\r\n'
     stage.server(

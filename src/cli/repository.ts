@@ -81,7 +81,8 @@ export async function serveRepository(options: ServeOptions, log: Log): Promise<
     server = await listen({
       host,
       port,
-      maxBodyOctets: ({ headers }) => repository.maxBodyOctets(headers.authorization) + SPARE_OCTETS,
+      maxBodyOctets: ({ headers }) =>
+        repository.maxBodyOctets(headers.authorization, declaredOctets(headers['content-length'])) + SPARE_OCTETS,
       tooLarge: jsonAnswer(failureAnswer(new GatewayError('API_TOO_LARGE', { text: 'request body too large' }))),
       handle: async (request): Promise<HttpResponse> => {
         if (request.path === '/metrics' && request.method === 'GET') return metricsAnswer(repository, request.headers)
@@ -99,6 +100,11 @@ export async function serveRepository(options: ServeOptions, log: Log): Promise<
       await end()
     },
   }
+}
+
+/** null: not said, or no number. The body may be no longer than that, or it is none of this request's. */
+function declaredOctets(contentLength: string | undefined): number | null {
+  return /^\d{1,15}$/.test(contentLength ?? '') ? Number(contentLength) : null
 }
 
 function jsonAnswer({ status, headers, body }: ApiResponse): HttpResponse {

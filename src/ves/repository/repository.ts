@@ -97,9 +97,11 @@ export class Repository {
   /**
    * What somebody with this header may send: not what they say counts, but whether the token is one of ours. Otherwise
    * anybody could have us keep and parse the largest of bodies.
+   * @param octets of the body, where they are known: who sends no more than anybody may is not looked at
    */
-  maxBodyOctets(authorization: string | undefined): number {
+  maxBodyOctets(authorization: string | undefined, octets: number | null): number {
     const { settings } = this.#options
+    if (octets !== null && octets <= settings.maxStrangerBodyOctets) return settings.maxStrangerBodyOctets
     const [, token] = /^Bearer +(\S{1,120})\s*$/i.exec(authorization ?? '') ?? []
     const known =
       token !== undefined &&
@@ -131,7 +133,7 @@ export class Repository {
     if (counted && !this.#byAddress.take(peer, nowMs)) throw quota('too many requests from your address')
     if (!request.path.startsWith(PREFIX)) throw notFound('the API is below /v1/')
     const credentials = parseAuthorization(request.headers.authorization)
-    const max = this.maxBodyOctets(request.headers.authorization)
+    const max = this.maxBodyOctets(request.headers.authorization, request.body.length)
     if (request.body.length > max) throw new GatewayError('API_TOO_LARGE', { text: `more than ${max} octets` })
     const query = new URLSearchParams(request.query)
     // A plus is itself here, and not a space: `[start+n]`.

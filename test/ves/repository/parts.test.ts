@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { GatewayError } from '../../../src/base/errors.ts'
+import { itemBody, readBody } from '../../../src/ves/repository/body.ts'
 import { parseFields } from '../../../src/ves/repository/fields.ts'
 import { Metrics } from '../../../src/ves/repository/metrics.ts'
 import { peerName, peerOf } from '../../../src/ves/repository/peer.ts'
@@ -118,4 +119,28 @@ test('peers: IPv4 by address, IPv6 by /64, mapped addresses as what they are, pr
   assert.equal(peerOf('127.0.0.1', '203.0.113.9, 198.51.100.7', trusted), '198.51.100.7')
   assert.equal(peerOf('127.0.0.1', undefined, trusted), '127.0.0.1')
   assert.equal(peerOf('192.0.2.1', '127.0.0.1', trusted), '192.0.2.1')
+})
+
+test('encData is base64: whole groups, and no more than two signs of filling', () => {
+  const read = (encData: string) =>
+    readBody(Buffer.from(JSON.stringify({ vaultEntries: [{ vaultKey: { id: 1 }, encData }] })), itemBody)
+  for (const good of ['AAAA', 'AA==', 'AAA=', '+/09azAZ', `${'A'.repeat(4096)}AA==`]) {
+    assert.equal(read(good).vaultEntries![0]!.encData, good)
+  }
+  const bad = [
+    '',
+    'A',
+    'AA',
+    'AAA',
+    'AAAAA',
+    'A===',
+    '====',
+    'AAA==',
+    'AA==AAAA',
+    'AAAA\n',
+    'AAA-',
+    'AA A',
+    'AAA\u00e9',
+  ]
+  for (const encData of bad) assert.throws(() => read(encData), { code: 'API_INVALID' }, JSON.stringify(encData))
 })

@@ -6,7 +6,7 @@
  * says in JSON: a 404 of some proxy on the way must never be taken for "this recipient has no vault".
  */
 import type { Readable } from 'node:stream'
-import { Pool } from 'undici'
+import { type Dispatcher, Pool } from 'undici'
 import { backoffMs } from '../../base/backoff.ts'
 import { GatewayError } from '../../base/errors.ts'
 import type { Secret } from '../../base/secret.ts'
@@ -142,15 +142,12 @@ export class ApiConnection {
     let status: number
     let octets: Buffer
     try {
-      const response = await this.#pool.request({
+      ;({ status, octets } = await this.#exchange({
         path: this.#base + request.path,
         method: request.body === undefined ? 'GET' : 'POST',
         headers: this.#headers(request),
         body: request.body === undefined ? null : JSON.stringify(request.body),
-        signal: AbortSignal.timeout(this.#options.requestTimeoutMs),
-      })
-      status = response.statusCode
-      octets = await readAll(response.body)
+      }))
     } catch (cause) {
       this.#breaker.failed()
       if (cause instanceof GatewayError) throw cause
@@ -161,6 +158,13 @@ export class ApiConnection {
     if (status === 502 || status === 504) this.#breaker.failed()
     else this.#breaker.succeeded()
     return judge(status, octets, request)
+  }
+
+  #exchange(request: Dispatcher.DispatchOptions): Promise<RawAnswer> {
+    return new Promise((resolve, reject) => {
+      const exchange = new Exchange(resolve, reject, this.#options.requestTimeoutMs)
+      this.#pool.dispatch(request, exchange)
+    })
   }
 
   #headers(request: ApiRequest): Record<string, string> {
@@ -210,15 +214,65 @@ function failureName(cause: unknown): string {
   return typeof code === 'string' ? code : cause.name
 }
 
-async function readAll(body: AsyncIterable<Buffer>): Promise<Buffer> {
-  const chunks: Buffer[] = []
-  let octets = 0
-  for await (const chunk of body) {
-    octets += chunk.length
-    if (octets > MAX_ANSWER_OCTETS) throw new GatewayError('VES_PARSE', { text: 'answer too large' })
-    chunks.push(chunk)
+interface RawAnswer {
+  readonly status: number
+  readonly octets: Buffer
+}
+
+/**
+ * One request to its whole answer, as undici calls it back. `Pool.request` makes a stream, an iterator and an abort
+ * signal of each, which takes as long as all the rest of a request.
+ */
+class Exchange implements Dispatcher.DispatchHandler {
+  readonly #resolve: (answer: RawAnswer) => void
+  readonly #reject: (error: unknown) => void
+  readonly #timer: NodeJS.Timeout
+  #controller: Dispatcher.DispatchController | null = null
+  #failure: Error | null = null
+  #status = 0
+  readonly #chunks: Buffer[] = []
+  #octets = 0
+
+  constructor(resolve: (answer: RawAnswer) => void, reject: (error: unknown) => void, timeoutMs: number) {
+    this.#resolve = resolve
+    this.#reject = reject
+    this.#timer = setTimeout(() => this.#giveUp(new DOMException('no answer in time', 'TimeoutError')), timeoutMs)
   }
-  return Buffer.concat(chunks)
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    // It has waited for a connection for too long, and nobody waits for its answer any more.
+    if (this.#failure !== null) controller.abort(this.#failure)
+    else this.#controller = controller
+  }
+
+  onResponseStart(_: Dispatcher.DispatchController, status: number): void {
+    this.#status = status
+  }
+
+  onResponseData(_: Dispatcher.DispatchController, chunk: Buffer): void {
+    this.#octets += chunk.length
+    if (this.#octets > MAX_ANSWER_OCTETS) this.#giveUp(new GatewayError('VES_PARSE', { text: 'answer too large' }))
+    else this.#chunks.push(chunk)
+  }
+
+  onResponseEnd(): void {
+    clearTimeout(this.#timer)
+    const [only] = this.#chunks
+    const octets = only !== undefined && this.#chunks.length === 1 ? only : Buffer.concat(this.#chunks)
+    this.#resolve({ status: this.#status, octets })
+  }
+
+  onResponseError(_: Dispatcher.DispatchController, error: Error): void {
+    clearTimeout(this.#timer)
+    this.#reject(error)
+  }
+
+  #giveUp(why: Error): void {
+    this.#failure = why
+    clearTimeout(this.#timer)
+    this.#reject(why)
+    this.#controller?.abort(why)
+  }
 }
 
 function judge(status: number, octets: Buffer, request: ApiRequest): ApiAnswer {

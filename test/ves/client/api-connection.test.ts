@@ -118,6 +118,18 @@ describe('a repository that is down', () => {
     assert.equal(repository.asked.length, 1)
   })
 
+  test('who only waits for a connection is told in time, too, and its request is never sent', async () => {
+    const { connection, repository } = await connect(() => 'silence', { connections: 1, requestTimeoutMs: 200 })
+    const failed = await Promise.all([
+      codeOf(connection.request({ path: 'me' })),
+      codeOf(connection.request({ path: 'vaultKeys/1' })),
+    ])
+    assert.deepEqual(failed, ['VES_CONNECTION', 'VES_CONNECTION'])
+    const after = codeOf(connection.request({ path: 'vaultKeys/2' }))
+    await after
+    assert.ok(!repository.asked.some(({ path }) => path === 'vaultKeys/1'))
+  })
+
   test('after five failures in two seconds nobody waits for it; one asks from time to time, and all when it is back', async () => {
     let nowMs = -2000
     let down = true

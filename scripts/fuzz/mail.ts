@@ -6,11 +6,22 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { GatewayError } from '../../src/base/errors.ts'
 import { MAX_HEADER_OCTETS } from '../../src/engine/mime/limits.ts'
 import { MimeReader, type PartKind } from '../../src/engine/mime/reader.ts'
+import type { SealedSizes } from '../../src/engine/seal/exactness.ts'
 import { Opener } from '../../src/engine/seal/opener.ts'
 import { type Dice, generateMessage, mutate } from '../../test/engine/seal/generate.ts'
 import { generateLong } from '../../test/engine/seal/long-texts.ts'
 import { plainOpen } from '../../test/engine/seal/plain-reader.ts'
-import { KEY, open, piecesOf, randomPieces, seal, through, whole } from '../../test/engine/seal/through.ts'
+import {
+  KEY,
+  open,
+  piecesOf,
+  randomPieces,
+  seal,
+  sealAnswer,
+  sealerFor,
+  through,
+  whole,
+} from '../../test/engine/seal/through.ts'
 import type { FuzzTarget } from './target.ts'
 
 const FIXTURES = new URL('../../test/engine/seal/fixtures/', import.meta.url)
@@ -57,8 +68,26 @@ export const MAIL_TARGETS: readonly FuzzTarget[] = [
       const how = { options: { settings: { maxbufOctets } } }
       const sealed = seal(message, how)
       same('sealed in pieces', seal(message, { ...how, chunks: cut(dice, seed) }), sealed)
-      same('opened', open(sealed), message)
+      const opener = new Opener({ maxbufOctets: 1 << 20 })
+      same('opened', through(opener, whole(sealed), { key: KEY }), message)
       same('opened in pieces', open(sealed, KEY, cut(dice, seed)), message)
+      const { missingParts, layoutLost } = opener.facts
+      if (missingParts + layoutLost > 0) throw new Error(`whole, but ${missingParts} missing, ${layoutLost} lost`)
+    },
+  },
+  {
+    // Cut anywhere behind the root's header: an error, or told as incomplete, or no leaf is gone.
+    name: 'cut',
+    run(dice) {
+      const message = anyMessage(dice)
+      const sealer = sealerFor({ options: { settings: { maxbufOctets: dice.pick([1, 100, 1000, 1 << 20]) } } })
+      const sealed = through(sealer, whole(message), sealAnswer())
+      const octets = sealed.length - dice.below((sealer.facts.sizes.body.sealedOctets ?? 0) + 1)
+      const opener = new Opener({ maxbufOctets: 1 << 20 })
+      const outcome = outcomeOf(() => through(opener, whole(sealed.subarray(0, octets)), { key: KEY }))
+      if (outcome.subarray(0, 6).equals(Buffer.from('error ')) || opener.facts.missingParts > 0) return
+      const [before, after] = [sealer.facts, opener.facts].map(({ sizes }) => leavesOf(sizes))
+      if (after! < before!) throw new Error(`cut to ${octets} octets, and complete: ${after} leaves of ${before}`)
     },
   },
   {
@@ -114,6 +143,11 @@ function outcomeOf(run: () => Buffer): Buffer {
     if (error instanceof GatewayError) return Buffer.from(`error ${error.code}`)
     throw error
   }
+}
+
+/** Leaves with a body, be it a sealed one or the rest of a header that was cut. */
+function leavesOf({ parts }: SealedSizes): number {
+  return (parts ?? []).filter(({ kind, sealedOctets }) => kind === 'leaf' && sealedOctets !== 0).length
 }
 
 interface Events {

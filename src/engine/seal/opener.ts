@@ -108,7 +108,7 @@ export class Opener implements Transform {
   #layoutLost = 0
   /** The leaves that the root lists; empty: those that say themselves which they are. Null: an older message. */
   #listed: readonly string[] | null = null
-  /** How many leaves the root says there are, beyond those listed. */
+  /** How many leaves there are at least, as far as headers say. */
   #leafCount = 0
   #endRecord: EndReader | null = null
   #endOctets = 0
@@ -375,6 +375,8 @@ export class Opener implements Transform {
 
   #enter(opened: OpenedBlock, encapsulation: Encapsulation): void {
     const { type, exact, encoding } = opened
+    // Its body may be cut off.
+    this.#leafCount = Math.max(this.#leafCount, exact.place?.ordinal ?? 0)
     const deep = this.#reader.depth >= MAX_DEPTH
     const { outline } = this.#options
     if (opened.sealedLeaf && outline !== undefined) {

@@ -163,6 +163,20 @@ test('a message cut anywhere: refused, or its end is missing', () => {
   assert.ok(refused > 500)
 })
 
+test('a long leaf cut anywhere, in front of its body, too', () => {
+  const sealed = long(Buffer.from(ENDS['a leaf']!), [BANNER]).toString('latin1')
+  const bodyEnd = sealed.indexOf('\r\n--', sealed.indexOf('X-VESmail-Part: body'))
+  for (let octets = sealed.indexOf('\r\n\r\n') + 4; octets < bodyEnd; octets++) {
+    const cut = Buffer.from(sealed.slice(0, octets), 'latin1')
+    try {
+      // Of the last line end nothing depends.
+      assert.ok(opened(cut).facts.missingParts === 1 || octets >= bodyEnd - 2, `${octets} octets`)
+    } catch (error) {
+      assert.ok(isBroken(error), `${octets} octets: ${error}`)
+    }
+  }
+})
+
 test('parts taken off the end, the closing delimiter left, or put in their place', () => {
   const { message, sealed } = threeParts()
   const [head = '', one = '', two = '', three = '', tail = ''] = sealed.split(/(?=^--b)/m)

@@ -1,32 +1,20 @@
 /**
- * Server certificates: making one where none is given, and judging the ones that are.
+ * Our own server certificate, where none is configured (`judge-certificate.ts` judges those that are).
  *
- * The one we make is self-signed, RSA 2048 (every mail client takes it), and lives in the state directory; the key
+ * It is self-signed, RSA 2048 (every mail client takes it), and lives in the state directory; the key
  * file is readable by its owner alone. It is made anew a month before it expires.
  */
-import { createPrivateKey, generateKeyPairSync, randomBytes, X509Certificate } from 'node:crypto'
-import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { generateKeyPairSync, randomBytes } from 'node:crypto'
+import { chmodSync, existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { dirname, join } from 'node:path'
 import forge from 'node-forge'
+import { type CertificateFiles, judgeCertificate } from './judge-certificate.ts'
 
 const DAY_MS = 86_400_000
 /** Apple's systems refuse certificates that live longer, even ones the user trusts. */
 const LIFETIME_DAYS = 825
 const RENEW_DAYS = 30
-
-export interface CertificateFiles {
-  readonly cert: string
-  readonly pkey: string
-}
-
-/** What `vesmail check` and the start say about a certificate. `problem` stops the start, `warnings` do not. */
-export interface CertificateState {
-  readonly subject: string
-  readonly expiresMs: number
-  readonly problem: string | null
-  readonly warnings: readonly string[]
-}
 
 /** The files of our own certificate in `directory`, made if they are missing or about to expire. */
 export function ownCertificate(directory: string, host: string, nowMs: number): CertificateFiles {
@@ -69,33 +57,6 @@ export function selfSigned(names: readonly string[], nowMs: number): { cert: str
   ])
   certificate.sign(key, forge.md.sha256.create())
   return { cert: forge.pki.certificateToPem(certificate), pkey }
-}
-
-export function judgeCertificate(files: CertificateFiles, nowMs: number): CertificateState {
-  const warnings: string[] = []
-  let subject = ''
-  let expiresMs = 0
-  try {
-    const certificate = new X509Certificate(readFileSync(files.cert))
-    subject = certificate.subject.replaceAll('\n', ', ')
-    expiresMs = Date.parse(certificate.validTo)
-    const key = createPrivateKey(readFileSync(files.pkey))
-    if (!certificate.checkPrivateKey(key)) {
-      return {
-        subject,
-        expiresMs,
-        problem: `the key ${files.pkey} does not belong to the certificate ${files.cert}`,
-        warnings,
-      }
-    }
-    const days = Math.floor((expiresMs - nowMs) / DAY_MS)
-    if (days < 0) return { subject, expiresMs, problem: `${files.cert} has expired (${certificate.validTo})`, warnings }
-    if (days < RENEW_DAYS) warnings.push(`${files.cert} expires in ${days} days`)
-    if ((statSync(files.pkey).mode & 0o007) !== 0) warnings.push(`${files.pkey} can be read by everybody`)
-  } catch (error) {
-    return { subject, expiresMs, problem: error instanceof Error ? error.message : String(error), warnings }
-  }
-  return { subject, expiresMs, problem: null, warnings }
 }
 
 /** Never half a file, never a moment in which others may read it. */

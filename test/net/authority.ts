@@ -15,20 +15,14 @@ export class TestAuthority {
   readonly #key = rsa()
   readonly #subject: forge.pki.CertificateField[]
 
-  constructor(name: string) {
+  /** @param issuer absent: a root; `days` from and to when it is valid, from now */
+  constructor(name: string, issuer: TestAuthority | null = null, days: readonly [number, number] = [-1, 365]) {
     this.#subject = [{ name: 'commonName', value: name }]
     this.ca = Buffer.from(
-      certify(
-        this.#subject,
-        this.#subject,
-        this.#key,
-        this.#key,
-        [0, 365],
-        [
-          { name: 'basicConstraints', cA: true, critical: true },
-          { name: 'keyUsage', keyCertSign: true, critical: true },
-        ],
-      ),
+      certify(this.#subject, (issuer ?? this).#subject, this.#key, (issuer ?? this).#key, days, [
+        { name: 'basicConstraints', cA: true, critical: true },
+        { name: 'keyUsage', keyCertSign: true, critical: true },
+      ]),
     )
   }
 

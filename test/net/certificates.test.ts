@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
 import { X509Certificate } from 'node:crypto'
-import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
-import { judgeCertificate, ownCertificate, selfSigned } from '../../src/net/certificates.ts'
+import { ownCertificate } from '../../src/net/certificates.ts'
+import { judgeCertificate } from '../../src/net/judge-certificate.ts'
 
 const DAY_MS = 86_400_000
 const folder = mkdtempSync(join(tmpdir(), 'vesmail-cert-'))
@@ -24,21 +25,4 @@ test('it is kept while it is good, and made anew a month before its end', () => 
   const first = readFileSync(ownCertificate(directory, 'h.example', Date.now()).cert, 'utf8')
   assert.equal(readFileSync(ownCertificate(directory, 'h.example', Date.now() + 700 * DAY_MS).cert, 'utf8'), first)
   assert.notEqual(readFileSync(ownCertificate(directory, 'h.example', Date.now() + 800 * DAY_MS).cert, 'utf8'), first)
-})
-
-test('a foreign key, an expired certificate and a missing file are problems; an open key file is a warning', () => {
-  const now = Date.now()
-  const files = { cert: join(folder, 'c.pem'), pkey: join(folder, 'k.pem') }
-  const { cert, pkey } = selfSigned(['x.example'], now)
-  writeFileSync(files.cert, cert)
-  writeFileSync(files.pkey, selfSigned(['x.example'], now).pkey)
-  assert.match(judgeCertificate(files, now).problem ?? '', /does not belong/)
-  writeFileSync(files.pkey, pkey)
-  chmodSync(files.pkey, 0o644)
-  const state = judgeCertificate(files, now)
-  assert.equal(state.problem, null)
-  assert.match(state.warnings.join(), /read by everybody/)
-  assert.match(judgeCertificate(files, now + 800 * DAY_MS).warnings.join(), /expires in 2\d days/)
-  assert.match(judgeCertificate(files, now + 900 * DAY_MS).problem ?? '', /expired/)
-  assert.match(judgeCertificate({ ...files, cert: join(folder, 'no.pem') }, now).problem ?? '', /ENOENT/)
 })

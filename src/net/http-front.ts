@@ -11,6 +11,7 @@ import { type FramerLimits, RequestFramer, type RequestPiece } from './http-requ
 import { printProxyV2 } from './relay.ts'
 import type { UploadPace } from './upload-pace.ts'
 import { WebSocketSlicer } from './websocket-slicer.ts'
+import { releaseFrame, WebSocketWeaver } from './websocket-weaver.ts'
 
 export interface FrontOptions {
   /** TLS on it where the listener has it. */
@@ -62,6 +63,9 @@ export class HttpFront {
   readonly #client: Socket
   readonly #framer: RequestFramer
   readonly #slicer = new WebSocketSlicer()
+  /** Of a tunnel; null: the server was asked before, and which octets are its answer to the upgrade cannot be told. */
+  #weaver: WebSocketWeaver | null = null
+  #drained: () => void = () => {}
   #phase: Phase = 'reading'
   #inner: Socket | null = null
   /** The answer under way is the last one. */
@@ -105,7 +109,7 @@ export class HttpFront {
   get heldOctets(): number {
     const inner = this.#inner
     const between = inner === null ? 0 : inner.readableLength + inner.writableLength
-    return this.#framer.heldOctets + this.#client.readableLength + this.#client.writableLength + between
+    return this.#framer.heldOctets + this.#client.readableLength + this.waitingOctets + between
   }
 
   /** No request may follow the one that is being answered: its answer should close the connection. */
@@ -132,15 +136,37 @@ export class HttpFront {
     this.#pump()
   }
 
-  /** The upgrade is taken: octets from now on are frames. */
-  tunnelled(): void {
+  /**
+   * The upgrade is taken: octets from now on are frames.
+   * @param drained told when the browser has taken most of what {@link send} was given
+   */
+  tunnelled(drained: () => void): void {
     if (this.#phase !== 'deciding') return
     this.#phase = 'tunnel'
+    this.#drained = drained
     // A tunnel may be silent for as long as its proxy lets it be.
     this.#client.setTimeout(0)
     const early = this.#framer.rest()
     if (early.length > 0) this.#frames(early)
     this.#client.resume()
+  }
+
+  /** One message to the tunnel's browser, past the server behind. @returns false: it has to go through that one */
+  send(octets: Buffer): boolean {
+    if (this.#weaver === null) return false
+    if (this.#phase !== 'tunnel') return true
+    for (const frame of this.#weaver.frame(octets)) {
+      this.#client.write(frame, () => {
+        releaseFrame(frame)
+        this.#written()
+      })
+    }
+    return true
+  }
+
+  /** Octets for the client that it has not taken yet. */
+  get waitingOctets(): number {
+    return this.#client.writableLength + (this.#weaver?.waitingOctets ?? 0)
   }
 
   /** The proxy has taken so many octets of the tunnel's. */
@@ -225,6 +251,7 @@ export class HttpFront {
           break
         case 'upgrade':
           this.#phase = 'deciding'
+          if (this.#inner === null) this.#weaver = new WebSocketWeaver()
           this.#toServer(piece.octets)
           break
         case 'refuse':
@@ -318,7 +345,9 @@ export class HttpFront {
   /** Ours only until it returns. @returns false: no more for now */
   #fromServer(inner: Socket, octets: number, buffer: Uint8Array): boolean {
     if (inner !== this.#inner) return false
-    this.#client.write(Buffer.from(buffer.subarray(0, octets)), this.#written)
+    const copy = Buffer.from(buffer.subarray(0, octets))
+    if (this.#weaver === null) this.#client.write(copy, this.#written)
+    else for (const piece of this.#weaver.push(copy)) this.#client.write(piece, this.#written)
     if (this.#isGiven || this.#client.writableLength <= MAX_CLIENT_OCTETS) return true
     inner.pause()
     return false
@@ -408,6 +437,7 @@ export class HttpFront {
   }
 
   readonly #written = (): void => {
+    if (this.#phase === 'tunnel') this.#drained()
     this.#stillPeriods = 0
     if (this.#client.writableLength > MAX_CLIENT_OCTETS / 2) return
     this.#inner?.resume()

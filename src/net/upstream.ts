@@ -12,6 +12,8 @@ export interface UpstreamOptions {
   readonly timeoutMs: number
   /** Where providers may be; null: anywhere (a person at the command line asks). */
   readonly networks: ProviderNetworks | null
+  /** Plain connections read into this, and give it out by `data` events: whoever hears one has the octets until it returns. */
+  readonly readBuffer?: Buffer
 }
 
 export interface UpstreamConnection {
@@ -34,7 +36,7 @@ export async function connectUpstream(
     const reason = resolved.length === 0 ? 'no address' : 'address not allowed (limits.providerNetworks)'
     throw new GatewayError('UPSTREAM_CONNECTION', { host: ask.host, port: ask.port, reason })
   }
-  const plain = await open(ask, addresses, options.timeoutMs, signal)
+  const plain = await open(ask, addresses, options, signal)
   const address = plain.remoteAddress ?? ''
   plain.allowHalfOpen = true
   if (!ask.persist) return { socket: plain, tls: false, address }
@@ -60,10 +62,10 @@ async function resolve(host: string, timeoutMs: number): Promise<{ address: stri
 function open(
   ask: AskOf<'connect'>,
   addresses: { address: string; family: number }[],
-  timeoutMs: number,
+  { timeoutMs, readBuffer }: UpstreamOptions,
   signal: AbortSignal,
 ): Promise<Socket> {
-  const { host, port } = ask
+  const { host, port, persist } = ask
   // Node tries IPv6 and IPv4 in turns from what we resolved; it must not resolve again.
   const resolved: LookupFunction = (_, options, callback) => {
     if (options.all === true) callback(null, addresses)
@@ -84,7 +86,15 @@ function open(
       socket.off('error', fail)
     }
     // A literal address would not be looked up at all, so that it was judged already matters.
-    const socket = connect({ host, port, lookup: resolved, autoSelectFamily: true, allowHalfOpen: true })
+    const at = { host, port, lookup: resolved, autoSelectFamily: true, allowHalfOpen: true }
+    const callback = (octets: number, buffer: Uint8Array): boolean => {
+      socket.emit('data', buffer.subarray(0, octets))
+      return !socket.isPaused()
+    }
+    const isRead = readBuffer !== undefined && !persist
+    const socket: Socket = connect(isRead ? { ...at, onread: { buffer: readBuffer, callback } } : at)
+    // Else it would be read before anybody listens.
+    if (isRead) socket.pause()
     socket.on('error', fail)
     socket.once('connect', () => {
       settle()

@@ -255,9 +255,17 @@ export class NowServer {
     const { front } = open
     const opened = proxy
     return (end) => {
-      front.tunnelled()
+      const browser = {
+        send: (octets: Buffer): void => {
+          if (!front.send(octets)) end.send(octets)
+        },
+        waitingOctets: () => front.waitingOctets + end.waitingOctets,
+        close: end.close.bind(end),
+      }
       open.tunnel = { end, proxy: opened }
-      return tunnel({ end, proxy: opened, taken: (octets) => front.taken(octets) })
+      const events = tunnel({ browser, proxy: opened, taken: (octets) => front.taken(octets) })
+      front.tunnelled(events.drained)
+      return events
     }
   }
 

@@ -442,6 +442,35 @@ test('a tunnel carries octets both ways, whatever their frames; close codes; 404
   assert.deepEqual(await ask('/ws/dead'), ['502'])
 })
 
+test('a tunnel behind a request on the same connection: the answer comes first, then its octets', async () => {
+  const proxies: Duplex[] = []
+  const { port } = await tunnelled({ proxies, probe: async () => ({ status: 200, body: 'p'.repeat(500_000) }) })
+  const socket = connect(port, '127.0.0.1')
+  socket.write(
+    `${probe('/')}GET /ws/imap HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n`,
+  )
+  const pieces: Buffer[] = []
+  socket.on('data', (octets: Buffer) => pieces.push(octets))
+  while (proxies.length === 0) await once(socket, 'data')
+  proxies[0]!.end(Buffer.alloc(100_000, 'm'))
+  await once(socket, 'end')
+  socket.destroy()
+  const text = Buffer.concat(pieces).toString('latin1')
+  assert.deepEqual(statuses(text), ['200', '101'])
+  assert.equal(text.indexOf('HTTP/1.1 101') - text.indexOf('\r\n\r\n') - 4, 500_000)
+  const frames = Buffer.from(text.slice(text.indexOf('\r\n\r\n', 500_000) + 4), 'latin1')
+  let octets = 0
+  let at = 0
+  for (; (frames[at]! & 15) === 2; ) {
+    const short = frames[at + 1]!
+    const length = short === 126 ? frames.readUInt16BE(at + 2) : short === 127 ? frames.readUInt32BE(at + 6) : short
+    octets += length
+    at += length + (short === 126 ? 4 : short === 127 ? 10 : 2)
+  }
+  assert.equal(octets, 100_000)
+  assert.equal(frames.toString('latin1', at), '\x88\x16\x03\xe8closed by the server')
+})
+
 test('only pages of the listed origins may open a tunnel', async () => {
   const proxies: Duplex[] = []
   const { url } = await tunnelled({ proxies, origins: ['https://mail.example'] })

@@ -1,4 +1,4 @@
-/** `now.websock`: a tunnel to a proxy that listens elsewhere, by host:port, with TLS if that is said. */
+/** `now.websock`: a tunnel to a proxy that listens elsewhere, by host:port, with TLS if that is said. Paused until it is resumed. */
 import type { Duplex } from 'node:stream'
 import { z } from 'zod'
 import { parsePort } from '../../base/config/ports.ts'
@@ -16,6 +16,12 @@ const Target = z.union([
   }),
 ])
 
+/**
+ * What the proxies of all tunnels send, one read at a time: it is in a frame before the next. With new memory for each the
+ * collector went over the whole heap again and again, and took as much of the processor as all the rest.
+ */
+const READ_BUFFER = Buffer.allocUnsafeSlow(64 * 1024)
+
 /** @returns null: the configuration names no address. Rejects with GatewayError where there is no connection */
 export async function connectTunnel(target: unknown, upstream: UpstreamOptions): Promise<Duplex | null> {
   const parsed = Target.safeParse(target)
@@ -24,6 +30,7 @@ export async function connectTunnel(target: unknown, upstream: UpstreamOptions):
   const port = parsePort(parsed.data.port)
   if (host === '' || port === null) return null
   const level = tls ? 'high' : 'none'
-  const { socket } = await connectUpstream({ host, port, level, persist: tls }, upstream, new AbortController().signal)
+  const options = { ...upstream, readBuffer: READ_BUFFER }
+  const { socket } = await connectUpstream({ host, port, level, persist: tls }, options, new AbortController().signal)
   return socket
 }

@@ -3,13 +3,13 @@
  * other is slow. It knows nothing of mail.
  */
 import type { Duplex } from 'node:stream'
-import type { WebSocketEnd, WebSocketEvents } from '../http.ts'
+import type { WebSocketEvents } from '../http.ts'
 
 /**
- * Octets for a slow browser before the proxy is not read any more. One more piece of 64 KiB may lie above it, and as much
- * at each end of the way: together a tunnel holds less than 256 KiB.
+ * Octets for a slow browser before the proxy is not read any more: a piece of 64 KiB that is on its way holds up none. One
+ * more may lie above it, and as much in the proxy's end: together a tunnel holds less than 256 KiB.
  */
-const MAX_WAITING_OCTETS = 32 * 1024
+const MAX_WAITING_OCTETS = 80 * 1024
 
 /** RFC 6455 §7.4.1 */
 const NORMAL = 1000
@@ -17,35 +17,46 @@ const GOING_AWAY = 1001
 /** RFC 6455 §7.4.1 and the IANA registry: the proxy is not there, come again. */
 const TRY_LATER = 1013
 
+export interface TunnelBrowser {
+  /** One binary message. */
+  readonly send: (octets: Buffer) => void
+  /** Octets of ours that it has not taken yet. */
+  readonly waitingOctets: () => number
+  /** @param code RFC 6455 §7.4 */
+  readonly close: (code: number, reason: string) => void
+}
+
 export interface TunnelParts {
-  readonly end: WebSocketEnd
+  readonly browser: TunnelBrowser
   /** The proxy's end; open it before: what the browser sends is written to it at once. */
   readonly proxy: Duplex
   /** The proxy has so many octets of the browser's: as many more may come. */
   readonly taken: (octets: number) => void
 }
 
-export function tunnel({ end, proxy, taken }: TunnelParts): WebSocketEvents {
+export function tunnel({ browser, proxy, taken }: TunnelParts): WebSocketEvents {
   let over = false
   const finish = (code: number, reason: string): void => {
     if (over) return
     over = true
-    end.close(code, reason)
+    browser.close(code, reason)
     proxy.destroy()
   }
   proxy.on('data', (bytes: Buffer) => {
-    end.send(bytes)
-    if (end.waitingOctets > MAX_WAITING_OCTETS) proxy.pause()
+    if (over) return
+    browser.send(bytes)
+    if (browser.waitingOctets() > MAX_WAITING_OCTETS) proxy.pause()
   })
   proxy.on('end', () => finish(NORMAL, 'closed by the server'))
   proxy.on('error', () => finish(TRY_LATER, 'no connection'))
   proxy.on('close', () => finish(GOING_AWAY, 'closed'))
+  proxy.resume()
   return {
     message: (bytes) => {
       if (!over && bytes.length > 0) proxy.write(bytes, () => taken(bytes.length))
     },
     drained: () => {
-      if (!over && end.waitingOctets <= MAX_WAITING_OCTETS / 2) proxy.resume()
+      if (!over && browser.waitingOctets() <= MAX_WAITING_OCTETS / 2) proxy.resume()
     },
     closed: () => {
       if (over) return

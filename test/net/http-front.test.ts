@@ -1,0 +1,61 @@
+/** A tunnel's front before a server that is played here: what it hears, and when. */
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { connect, createServer, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { HttpFront } from '../../src/net/http-front.ts'
+import { UploadPaces } from '../../src/net/upload-pace.ts'
+
+test('what a tunnel sends before the answer to the upgrade waits for it; the proxy is told when it is taken', async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'vm-front-'))
+  const unixPath = join(directory, 'http')
+  const behind = createServer().listen(unixPath)
+  await once(behind, 'listening')
+  const outside = createServer({ pauseOnConnect: true }).listen(0, '127.0.0.1')
+  await once(outside, 'listening')
+  t.after(() => {
+    behind.close()
+    outside.close()
+    rmSync(directory, { recursive: true })
+  })
+  const browser = connect((outside.address() as { port: number }).port, '127.0.0.1')
+  const [client] = (await once(outside, 'connection')) as [Socket]
+  const front = new HttpFront({
+    client,
+    unixPath,
+    address: '0.0.0.1',
+    limits: { maxHeadOctets: 1000, maxBodyOctets: 1000, streams: () => false },
+    idleMs: 20_000,
+    requestMs: 20_000,
+    pace: () => new UploadPaces().begin(''),
+    ready: () => null,
+    posted: () => null,
+  })
+  browser.write('GET /ws/imap HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n')
+  const [server] = (await once(behind, 'connection')) as [Socket]
+  await once(server, 'data')
+  let drained = 0
+  front.tunnelled(() => {
+    drained++
+  })
+  // Before the answer to the upgrade has come.
+  assert.equal(front.send(Buffer.from('early')), true)
+  assert.equal(front.waitingOctets, 7)
+  server.write('HTTP/1.1 101 Switching Protocols\r\n\r\n')
+  let seen = ''
+  browser.setEncoding('latin1').on('data', (text: string) => {
+    seen += text
+  })
+  const taken = async (text: string): Promise<void> => {
+    front.send(Buffer.from(text))
+    while (!seen.endsWith(text) || front.waitingOctets > 0) await new Promise((later) => setImmediate(later))
+  }
+  await taken('now')
+  assert.equal(seen, 'HTTP/1.1 101 Switching Protocols\r\n\r\n\x82\x05early\x82\x03now')
+  assert.ok(drained > 0)
+  browser.destroy()
+  await front.ended
+})

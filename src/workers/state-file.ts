@@ -45,9 +45,23 @@ export class StateFile implements SharedState {
   #complained = false
   #restUntilMs = 0
 
-  /** @param process a name that no other process has, now or before. @throws Error where there can be no such file */
-  constructor(file: string, process: string, log: Log, nowMs: () => number = Date.now, maxKept = MAX_KEPT) {
+  readonly #died: (process: string, keys: readonly string[]) => void
+
+  /**
+   * @param process a name that no other process has, now or before
+   * @param died told of each process that was found dead, and what it held; already while this is being made
+   * @throws Error where there can be no such file
+   */
+  constructor(
+    file: string,
+    process: string,
+    log: Log,
+    nowMs: () => number = Date.now,
+    maxKept = MAX_KEPT,
+    died: (process: string, keys: readonly string[]) => void = () => {},
+  ) {
     this.#maxKept = maxKept
+    this.#died = died
     this.#process = process
     this.#nowMs = nowMs
     this.#log = log
@@ -167,7 +181,14 @@ export class StateFile implements SharedState {
    */
   #forgetTheDead(): void {
     for (const { process: name } of this.#db.prepare('SELECT process FROM processes').all()) {
-      if (isDead(String(name))) this.#db.prepare('DELETE FROM processes WHERE process = ?').run(String(name))
+      const dead = String(name)
+      if (!isDead(dead)) continue
+      const held = this.#db.prepare('SELECT key FROM holds WHERE process = ?').all(dead)
+      this.#db.prepare('DELETE FROM processes WHERE process = ?').run(dead)
+      this.#died(
+        dead,
+        held.map(({ key }) => String(key)),
+      )
     }
   }
 

@@ -2,21 +2,21 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Log } from '../base/log.ts'
-import { RedisState } from './redis-state.ts'
+import { type Died, RedisState } from './redis-state.ts'
 import { LocalState, type SharedState } from './shared-state.ts'
 import { processName, StateFile } from './state-file.ts'
 
 /** @param redisUrl null: this machine stands alone */
 export function openState(directory: string, redisUrl: string | null, log: Log): SharedState {
   const name = processName(process.pid)
-  const own = openFile(directory, name, log)
-  return redisUrl === null ? own : new RedisState(redisUrl, name, own, log)
+  if (redisUrl === null) return openFile(directory, name, log)
+  return new RedisState(redisUrl, name, (died) => openFile(directory, name, log, died), log)
 }
 
-function openFile(directory: string, name: string, log: Log): SharedState {
+function openFile(directory: string, name: string, log: Log, died?: Died): SharedState {
   try {
     mkdirSync(directory, { recursive: true, mode: 0o700 })
-    return new StateFile(join(directory, 'state.sqlite'), name, log)
+    return new StateFile(join(directory, 'state.sqlite'), name, log, undefined, undefined, died)
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)
     log.write('warn', 'state file', { directory, reason, instead: 'each worker counts for itself' })

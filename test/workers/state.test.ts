@@ -18,6 +18,9 @@ import { openState } from '../../src/workers/state.ts'
 import { processName, StateFile } from '../../src/workers/state-file.ts'
 import { freePorts } from '../guard/stage.ts'
 
+/** A loaded machine is slow; what is asserted is the answer. */
+const PATIENCE_MS = 10_000
+
 function scratch(t: TestContext): string {
   const directory = mkdtempSync(join(tmpdir(), 'vm-state-'))
   t.after(() => rmSync(directory, { recursive: true, force: true }))
@@ -269,7 +272,11 @@ test('machines share scores and sessions through Redis, and go on without it', a
   const server = await redisServer(t)
   const clock = { ms: 1_000_000 }
   const url = `redis://127.0.0.1:${server.port}`
-  const machine = (name: string) => new RedisState(url, name, new LocalState(() => clock.ms), silentLog, () => clock.ms)
+  const machine = (name: string) =>
+    new RedisState(url, name, () => new LocalState(() => clock.ms), silentLog, {
+      nowMs: () => clock.ms,
+      answerMs: PATIENCE_MS,
+    })
   const [one, two] = [machine('m1'), machine('m2')]
   t.after(() => Promise.all([one.close(), two.close()]))
   await until(async () => {
@@ -297,6 +304,72 @@ test('machines share scores and sessions through Redis, and go on without it', a
     await two.hold('s', 1)
     return (await one.hold('s', 5)) === 6
   })
+})
+
+test('places of a machine that is gone come back after a minute, those of one that lives do not', async (t) => {
+  const server = await redisServer(t)
+  const clock = { ms: 1_000_000 }
+  const machine = (name: string) =>
+    new RedisState(`redis://127.0.0.1:${server.port}`, name, () => new LocalState(), silentLog, {
+      nowMs: () => clock.ms,
+      answerMs: PATIENCE_MS,
+    })
+  const [gone, alive, asking] = [machine('gone'), machine('alive'), machine('asking')]
+  t.after(() => Promise.all([gone.close(), alive.close(), asking.close()]))
+  await until(async () => {
+    await gone.hold('s', 3)
+    await alive.hold('s', 2)
+    return (await asking.hold('s', 1)) === 6
+  })
+  clock.ms += 59_000
+  // Its sign of life; nothing comes from the other one any more.
+  assert.equal(await alive.hold('s', 2), 6)
+  assert.equal(await asking.hold('s', 1), 6)
+  clock.ms += 1000
+  assert.equal(await asking.hold('s', 1), 3)
+  await alive.close()
+  assert.equal(await asking.hold('s', 1), 1, 'who ends gives its places back at once')
+})
+
+test('the clock that places and scores go by is the server’s, not a machine’s', async (t) => {
+  const server = await redisServer(t)
+  const url = `redis://127.0.0.1:${server.port}`
+  const usual = new RedisState(url, 'usual', () => new LocalState(), silentLog)
+  // As an older version with a clock of its own would write.
+  const behind = new RedisState(url, 'behind', () => new LocalState(), silentLog, {
+    nowMs: () => Date.now() - 3_600_000,
+  })
+  t.after(() => Promise.all([usual.close(), behind.close()]))
+  await until(async () => {
+    await behind.hold('s', 1)
+    return (await usual.hold('s', 1)) === 1
+  })
+  usual.add('k', 3600)
+  await until(async () => (await usual.score('k')) > 3500)
+})
+
+test('a killed worker’s places in Redis come back when its successor starts, not a minute later', async (t) => {
+  const server = await redisServer(t)
+  const url = `redis://127.0.0.1:${server.port}`
+  const [here, there] = [scratch(t), scratch(t)]
+  const script = `
+    import { openState } from ${JSON.stringify(new URL('../../src/workers/state.ts', import.meta.url).href)}
+    import { silentLog } from ${JSON.stringify(new URL('../../src/base/log.ts', import.meta.url).href)}
+    const state = openState(process.argv[1], process.argv[2], silentLog)
+    setInterval(() => state.hold('s', 3), 20)`
+  const killed = spawn(process.execPath, ['--input-type=module-typescript', '-e', script, here, url], {
+    stdio: 'ignore',
+  })
+  t.after(() => killed.kill('SIGKILL'))
+  const elsewhere = openState(there, url, silentLog)
+  await until(async () => (await elsewhere.hold('s', 1)) === 4)
+  killed.kill('SIGKILL')
+  await once(killed, 'exit')
+  // Another machine cannot know.
+  await until(async () => (await elsewhere.hold('s', 1)) === 4)
+  const successor = openState(here, url, silentLog)
+  t.after(() => Promise.all([elsewhere.close(), successor.close()]))
+  await until(async () => (await elsewhere.hold('s', 1)) === 1)
 })
 
 test('workers that start together make the file together', async (t) => {

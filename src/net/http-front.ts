@@ -53,6 +53,8 @@ const MAX_UNDER_WAY_OCTETS = 64 * 1024
 const MAX_CLIENT_OCTETS = 16 * 1024
 /** Idle times that a reader may take nothing: on a slow line the kernel asks for more only when much of its own is gone. */
 const READER_PATIENCE = 3
+/** Beats without a sign of life from a tunnel's client before it is gone: on a slow line much may lie before a ping. */
+const MAX_SILENT_BEATS = 4
 /** All connections read from behind into this one, one after the other: what came is copied out at once. */
 const READ_BUFFER = Buffer.allocUnsafe(64 * 1024)
 
@@ -76,6 +78,10 @@ export class HttpFront {
   /** Of the request that is streamed. */
   #pace: UploadPace | null = null
   #stillPeriods = 0
+  /** Of a tunnel's client since the last beat: it sent something, or took what waited for it. */
+  #isAlive = true
+  #isAwaited = false
+  #silentBeats = 0
   #takenOctets = 0
   /** Requests are here, answers are not taken. */
   #waiting = false
@@ -175,6 +181,20 @@ export class HttpFront {
     if (this.#phase === 'tunnel' && this.#underWay <= MAX_UNDER_WAY_OCTETS / 2) this.#client.resume()
   }
 
+  /**
+   * Comes to a tunnel every so often. Nothing can be told of a client that we hold back.
+   * @returns true: there was no sign of life since the last one, and it should be pinged
+   */
+  beat(): boolean {
+    if (this.#phase !== 'tunnel') return false
+    const isAlive = this.#isAlive || this.#client.isPaused()
+    this.#silentBeats = isAlive ? 0 : this.#silentBeats + 1
+    this.#isAlive = false
+    this.#isAwaited = this.#client.writableLength > 0
+    if (this.#silentBeats > MAX_SILENT_BEATS) this.#client.destroy()
+    return !isAlive
+  }
+
   get #underWay(): number {
     return this.#slicer.payloadOctets - this.#takenOctets
   }
@@ -211,6 +231,7 @@ export class HttpFront {
         this.#client.pause()
         break
       case 'tunnel':
+        this.#isAlive = true
         this.#frames(octets)
         break
       case 'closing':
@@ -439,6 +460,7 @@ export class HttpFront {
   readonly #written = (): void => {
     if (this.#phase === 'tunnel') this.#drained()
     this.#stillPeriods = 0
+    if (this.#isAwaited) this.#isAlive = true
     if (this.#client.writableLength > MAX_CLIENT_OCTETS / 2) return
     this.#inner?.resume()
     if (!this.#waiting) return

@@ -46,6 +46,8 @@ export interface WebSocketEnd {
   send(bytes: Buffer): void
   /** Octets of ours that the other end has not taken yet. */
   readonly waitingOctets: number
+  /** Who lives answers it. */
+  ping(): void
   /** @param code RFC 6455 §7.4 */
   close(code: number, reason: string): void
 }
@@ -59,6 +61,7 @@ export interface WebSocketEvents {
   closed(code: number): void
 }
 
+/** No time limit holds for them but their holder's, who may {@link WebSocketEnd.ping}. */
 export interface WebSocketOptions {
   /** Path below which WebSockets are taken, e.g. `/ws/`. */
   readonly prefix: string

@@ -8,8 +8,6 @@ import type {
 } from 'uWebSockets.js'
 import type { HttpHead, HttpResponse, WebSocketEnd, WebSocketEvents, WebSocketOptions } from './http.ts'
 
-/** Seconds without a sign of life; pings of ours go out before. No HTTP idle limit holds for a tunnel (now.md). */
-const IDLE_SECONDS = 120
 /** The holder looks at `waitingOctets` and stops; beyond this it has not, and the connection is given up. Octets. */
 const MAX_WAITING_OCTETS = 4 * 1024 * 1024
 
@@ -28,6 +26,7 @@ const NOBODY: WebSocketEnd = {
   head: { method: 'GET', path: '', query: '', headers: {}, address: '', port: 0 },
   waitingOctets: 0,
   send: () => {},
+  ping: () => {},
   close: () => {},
 }
 
@@ -38,8 +37,9 @@ export function webSocketBehavior(
 ): WebSocketBehavior<Held> {
   return {
     maxPayloadLength: options.maxMessageOctets,
-    idleTimeout: IDLE_SECONDS,
-    sendPingsAutomatically: true,
+    // Its own ping goes out after 104 s of silence, which many a router does not wait for, and gives 16 s for the answer.
+    idleTimeout: 0,
+    sendPingsAutomatically: false,
     maxBackpressure: MAX_WAITING_OCTETS,
     closeOnBackpressureLimit: true,
     compression: 0,
@@ -109,6 +109,10 @@ class UwsEnd implements WebSocketEnd {
 
   send(bytes: Buffer): void {
     if (!this.isClosed) this.#socket.send(bytes, true, false)
+  }
+
+  ping(): void {
+    if (!this.isClosed) this.#socket.ping()
   }
 
   close(code: number, reason: string): void {

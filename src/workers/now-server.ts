@@ -47,6 +47,8 @@ const MAX_HEAD_OCTETS = 32 * 1024
 /** What comes is cut smaller by the front: more would be a fault of ours. */
 const MAX_MESSAGE_OCTETS = 64 * 1024
 const TUNNELS = '/ws/'
+/** Ways through the net (NAT) are forgotten where nothing goes through them for a minute. */
+const BEAT_MS = 45_000
 
 export interface NowServerParts {
   readonly site: (tenant: Tenant, isSecure: boolean) => NowParts
@@ -90,6 +92,7 @@ export class NowServer {
   #server: HttpServer | null = null
   #nextId = 1
   #draining = false
+  readonly #beats = setInterval(() => this.beat(), BEAT_MS).unref()
 
   private constructor(parts: NowServerParts) {
     this.#parts = parts
@@ -203,7 +206,13 @@ export class NowServer {
     for (const { front } of this.#open.values()) front.drain()
   }
 
+  /** Pings tunnels at rest, and ends those whose client is gone. */
+  beat(): void {
+    for (const { front, tunnel } of this.#open.values()) if (front.beat()) tunnel?.end.ping()
+  }
+
   async close(): Promise<void> {
+    clearInterval(this.#beats)
     await this.#server?.close()
     rmSync(this.#directory, { recursive: true, force: true })
   }

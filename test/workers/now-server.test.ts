@@ -3,11 +3,12 @@
  * limits, order, what is held in memory, how a connection ends.
  */
 import assert from 'node:assert/strict'
+import { subscribe } from 'node:diagnostics_channel'
 import { once } from 'node:events'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { type Duplex, duplexPair } from 'node:stream'
 import { after, test } from 'node:test'
-import { WebSocket } from 'undici'
+import { ping, WebSocket } from 'undici'
 import { DEFAULTS } from '../../src/base/config/options.ts'
 import { GatewayError } from '../../src/base/errors.ts'
 import type { NowParts } from '../../src/net/now/now.ts'
@@ -34,6 +35,8 @@ interface Running {
   readonly port: number
   /** By number of connection: over on the server's side. */
   readonly over: Promise<void>[]
+  /** The server's ends. */
+  readonly sockets: Socket[]
 }
 
 const closers: (() => Promise<void>)[] = []
@@ -67,8 +70,10 @@ async function serving(options: Serving): Promise<Running> {
   })
   const tenant = { host: null, config: { ...DEFAULTS, 'now.origins': options.origins ?? null } } as unknown as Tenant
   const over: Promise<void>[] = []
+  const sockets: Socket[] = []
   const server: Server = createServer({ pauseOnConnect: true, allowHalfOpen: true }, (socket: Socket) => {
     const client = { address: '192.0.2.1', port: 1 }
+    sockets.push(socket)
     over.push(now.accept(socket, { client, tenant: () => tenant, isSecure: true, upstream: {} as UpstreamOptions }))
   })
   await once(server.listen(0, '127.0.0.1'), 'listening')
@@ -76,7 +81,7 @@ async function serving(options: Serving): Promise<Running> {
     server.close()
     await now.close()
   })
-  return { now, port: (server.address() as { port: number }).port, over }
+  return { now, port: (server.address() as { port: number }).port, over, sockets }
 }
 
 /** Sends, and gives all that comes until the server ends the connection. */
@@ -502,9 +507,7 @@ test('a slow browser: the proxy is held back, and little is held', async () => {
   const proxies: Duplex[] = []
   const { port, now } = await tunnelled({ proxies })
   const socket = connect(port, '127.0.0.1')
-  socket.write(
-    'GET /ws/imap HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n',
-  )
+  socket.write(UPGRADE)
   await once(socket, 'readable')
   socket.pause()
   const proxy = proxies[0]!
@@ -542,9 +545,7 @@ test('a slow proxy: the browser is held back, even within one frame, and little 
   const proxies: Duplex[] = []
   const { port, now } = await tunnelled({ proxies })
   const socket = connect(port, '127.0.0.1')
-  socket.write(
-    'GET /ws/imap HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n',
-  )
+  socket.write(UPGRADE)
   await once(socket, 'data')
   const total = 64 * 1024 * 1024
   const head = Buffer.from([0x82, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
@@ -573,6 +574,82 @@ test('a slow proxy: the browser is held back, even within one frame, and little 
   }
   assert.equal(read, total)
   socket.destroy()
+})
+
+const turn = (): Promise<void> => new Promise((later) => setImmediate(later))
+const UPGRADE =
+  'GET /ws/imap HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n'
+
+test('pings go both ways and are answered; a tunnel whose client answers stays', async () => {
+  const proxies: Duplex[] = []
+  const { url, now, sockets } = await tunnelled({ proxies })
+  const socket = await opened(url)
+  const seen: string[] = []
+  for (const name of ['ping', 'pong']) {
+    subscribe(`undici:websocket:${name}`, (event) => {
+      const { websocket, payload } = event as { websocket: WebSocket; payload: Buffer }
+      if (websocket === socket) seen.push(`${name} ${payload}`)
+    })
+  }
+  for (const body of ['', 'x'.repeat(125)]) {
+    ping(socket, Buffer.from(body))
+    while (!seen.includes(`pong ${body}`)) await turn()
+  }
+  seen.length = 0
+  // The first beat finds those signs of life, and asks for none.
+  now.beat()
+  for (let beat = 1; beat <= 20; beat++) {
+    const before = sockets[0]!.bytesRead
+    now.beat()
+    while (sockets[0]!.bytesRead === before) await turn()
+    now.beat()
+    assert.deepEqual(seen, Array(beat).fill('ping '))
+  }
+  const got = once(proxies[0]!, 'data')
+  socket.send('still here')
+  assert.equal(String((await got)[0]), 'still here')
+  socket.close()
+  await once(socket as never, 'close')
+})
+
+test('a client that is gone without a word loses its tunnel, and the proxy learns of it; one that takes octets slowly does not', async () => {
+  const proxies: Duplex[] = []
+  const { port, now, over } = await tunnelled({ proxies })
+  const gone = connect(port, '127.0.0.1', () => gone.write(UPGRADE))
+  const answer = once(gone, 'data')
+  await answer
+  const ended = once(proxies[0]!.resume(), 'end')
+  for (let beat = 0; beat < 6; beat++) now.beat()
+  await ended
+  await over[0]
+  await once(gone.resume(), 'close')
+
+  const slow = connect(port, '127.0.0.1', () => slow.write(UPGRADE))
+  await once(slow, 'readable')
+  const proxy = proxies[1]!
+  let written = 0
+  const pour = (): void => {
+    do written += 65_536
+    while (proxy.write(Buffer.alloc(65_536, 'x')))
+  }
+  proxy.on('drain', pour).on('error', () => {})
+  pour()
+  let isOver = false
+  void over[1]!.then(() => {
+    isOver = true
+  })
+  await stalled(() => written)
+  for (let beat = 0; beat < 20; beat++) {
+    now.beat()
+    // As long as it takes until the kernel asks for more.
+    for (const before = written; written === before && !isOver; await turn()) slow.read()
+    await stalled(() => written)
+    assert.equal(isOver, false, `beat ${beat}`)
+  }
+  proxy.off('drain', pour)
+  for (let beat = 0; beat < 6; beat++) now.beat()
+  await over[1]
+  slow.destroy()
 })
 
 test('a thousand tunnels at once', async () => {

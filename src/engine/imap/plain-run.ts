@@ -28,7 +28,7 @@ const HEAD = Buffer.from(' FETCH (')
 const UID = Buffer.from('UID ')
 const ENVELOPE = Buffer.from('ENVELOPE ')
 const CLOSE = Buffer.from(')\r\n')
-/** Larger answers may have literals that are left out (relay.ts). */
+/** Larger answers may have literals that are left out (answer-gather.ts). */
 const MAX_OCTETS = 64 * 1024
 const [CR, LF, SP, DQUOTE, BACKSLASH] = [0x0d, 0x0a, 0x20, 0x22, 0x5c]
 /** Digits of a number in IMAP (RFC 9051 §9: below 2^32). */

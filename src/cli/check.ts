@@ -6,6 +6,7 @@
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { Command } from 'commander'
 import { type ConfigFile, parseConfigFile } from '../base/config/config-file.ts'
+import { printManual } from '../base/config/manual.ts'
 import { daemonConfig, programConfig } from '../base/config/merge.ts'
 import { silentLog } from '../base/log.ts'
 import { fastPath } from '../engine/seal/native.ts'
@@ -42,7 +43,12 @@ export function checkCommand(): Command {
       'also check that these mail servers can be reached; host:port/tls where TLS begins at once',
       [],
     )
-    .action(async (options: CheckOptions) => {
+    .option('--keys', 'print every configuration key instead')
+    .action(async (options: CheckOptions & { readonly keys?: boolean }) => {
+      if (options.keys === true) {
+        process.stdout.write(printManual())
+        return
+      }
       process.exitCode = (await runCheck(options, (line) => process.stdout.write(`${line}\n`))) ? 0 : 1
     })
 }

@@ -13,6 +13,9 @@ import { classicLog } from './classic-log.ts'
 /** Names of fields that may never be shown, whoever writes them. */
 const FORBIDDEN = ['password', 'veskey', 'VESkey', 'token', 'secret', 'authorization', 'subject', 'body', 'key', 'pkey']
 
+/** A client may call itself a mebibyte; a line of ours has an end. */
+const MAX_CHARACTERS = 1024
+
 export interface LogOptions {
   /** null: stderr. */
   readonly file: string | null
@@ -67,9 +70,24 @@ interface PinoLike {
 
 function wrap(logger: PinoLike): Log {
   return {
-    write: (level: LogLevel, event: string, fields: LogFields = {}) => logger[level](fields, event),
-    child: (fields) => wrap(logger.child({ ...fields })),
+    write: (level: LogLevel, event: string, fields: LogFields = {}) => logger[level](bounded(fields), event),
+    child: (fields) => wrap(logger.child({ ...bounded(fields) })),
   }
+}
+
+/** The same object where nothing is too long, as nearly always. */
+function bounded(fields: LogFields): LogFields {
+  const isLong = (value: LogFields[string]): boolean =>
+    typeof value === 'string' ? value.length > MAX_CHARACTERS : Array.isArray(value) && value.some(isLong)
+  if (!Object.values(fields).some(isLong)) return fields
+  const cut = (text: string): string =>
+    text.length > MAX_CHARACTERS ? `${text.slice(0, MAX_CHARACTERS)}… (${text.length} characters)` : text
+  return Object.fromEntries(
+    Object.entries(fields).map(([name, value]) => {
+      if (typeof value === 'string') return [name, cut(value)]
+      return [name, Array.isArray(value) ? (value as readonly string[]).map(cut) : value]
+    }),
+  )
 }
 
 function sinkLog(sink: DestinationStream, { format, level, fields }: Omit<LogOptions, 'file'>): Log {

@@ -187,7 +187,8 @@ export const OPTIONS = {
   }),
   'workers.hangSeconds': seconds({
     default: 15,
-    min: 0.5,
+    // Workers are asked every second: below, a healthy one on a busy machine would be killed.
+    min: 3,
     scope: 'process',
     doc: 'A worker whose event loop stands still this long is killed.',
   }),

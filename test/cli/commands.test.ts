@@ -8,6 +8,7 @@ import { after, before, describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { Secret } from '../../src/base/secret.ts'
 import { shareItem } from '../../src/ves/client/sharing.ts'
+import { LogWatch } from '../lab/log-secrets.ts'
 import { type OwnRepository, ownRepository } from '../ves/client/own-repository.ts'
 
 const VESMAIL = fileURLToPath(new URL('../../bin/vesmail', import.meta.url))
@@ -32,6 +33,9 @@ after(async () => {
   rmSync(folder, { recursive: true })
 })
 
+/** Over what commands say on stderr. */
+const watch = new LogWatch()
+
 interface Ran {
   readonly code: number | null
   readonly out: string
@@ -50,7 +54,14 @@ function run(args: readonly string[], input = ''): Promise<Ran> {
       err += text
     })
     child.on('error', reject)
-    child.on('close', (code) => resolve({ code, out, err }))
+    child.on('close', (code) => {
+      try {
+        watch.assertClean(err)
+        resolve({ code, out, err })
+      } catch (error) {
+        reject(error)
+      }
+    })
     // A command that does not read its input closes it early.
     child.stdin.on('error', () => {})
     child.stdin.end(Buffer.from(input, 'latin1'))
@@ -70,7 +81,9 @@ interface Made {
 async function create(email: string, ...more: string[]): Promise<Made> {
   const { code, out, err } = await run(['account', 'create', email, ...admin(), '--json', ...more])
   assert.equal(code, 0, err)
-  return JSON.parse(out) as Made
+  const made = JSON.parse(out) as Made
+  watch.secret(made.password, made.recoveryKey)
+  return made
 }
 
 async function succeeds(args: readonly string[], input = ''): Promise<string> {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -10,15 +10,28 @@ import { text } from 'node:stream/consumers'
 import { type TestContext, test } from 'node:test'
 import { connect as connectTls } from 'node:tls'
 import { fileURLToPath } from 'node:url'
+import { LogWatch } from '../lab/log-secrets.ts'
 
+/** Over the logs of all. */
+const watch = new LogWatch()
+const PASSWORD = watch.secret('a-password-of-stdio')
 const VESMAIL = fileURLToPath(new URL('../../bin/vesmail', import.meta.url))
 
 function configuration(t: TestContext, all: object): { conf: string; log: string; directory: string } {
   const directory = mkdtempSync(join(tmpdir(), 'vm-stdio-'))
-  t.after(() => rmSync(directory, { recursive: true, force: true }))
+  t.after(() => {
+    const written = existsSync(log) ? readFileSync(log, 'utf8') : ''
+    rmSync(directory, { recursive: true, force: true })
+    watch.assertClean(written)
+  })
   const conf = join(directory, 'vesmail.conf')
   const log = join(directory, 'log')
-  writeFileSync(conf, JSON.stringify({ '*': { state: directory, log, pool: { threads: 1 }, ...all } }))
+  writeFileSync(
+    conf,
+    JSON.stringify({
+      '*': { state: directory, log, pool: { threads: 1 }, ves: { api: 'http://127.0.0.1:1/' }, ...all },
+    }),
+  )
   return { conf, log, directory }
 }
 
@@ -38,11 +51,12 @@ test('over a socket that is also descriptor 2: not a word but the session’s; t
   const { client, server } = await pair(t)
   const child = spawn(VESMAIL, ['imap', '-C', conf], { stdio: [server, server, server] })
   server.destroy()
-  client.write('a CAPABILITY\r\nb LOGOUT\r\n')
+  client.write(`a CAPABILITY\r\nc LOGIN somebody@x.org ${PASSWORD}\r\nb LOGOUT\r\n`)
   const lines = (await text(client)).split('\r\n')
   assert.match(lines[0]!, /^\* OK \[CAPABILITY /)
   assert.match(lines.at(-2)!, /^b OK /)
   assert.equal(await ended(child), 0)
+  assert.match(readFileSync(log, 'utf8'), /"account":"somebody@x\.org".*"msg":"login"/)
   const session = readFileSync(log, 'utf8')
     .split('\n')
     .find((line) => line.includes('"msg":"session"'))

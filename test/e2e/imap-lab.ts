@@ -7,7 +7,6 @@ import { readFileSync } from 'node:fs'
 import { type AddressInfo, createServer, type Server } from 'node:net'
 import { after } from 'node:test'
 import { GatewayError } from '../../src/base/errors.ts'
-import { silentLog } from '../../src/base/log.ts'
 import { Secret } from '../../src/base/secret.ts'
 import type { Account } from '../../src/engine/account.ts'
 import { ImapSession } from '../../src/engine/imap/imap-session.ts'
@@ -17,6 +16,7 @@ import type { MailSettings } from '../../src/engine/settings.ts'
 import { Drive, type DriveEnd, type Services } from '../../src/net/drive.ts'
 import { upstreamTls } from '../../src/net/tls.ts'
 import { SETTINGS } from '../engine/imap/stage.ts'
+import { LogWatch } from '../lab/log-secrets.ts'
 
 export interface ImapLabOptions {
   readonly host: string
@@ -48,7 +48,9 @@ export async function imapLab(options: ImapLabOptions): Promise<ImapLab> {
   for (const { externalId, value } of (JSON.parse(readFileSync(file, 'utf8')) as VectorKeys).items) {
     keys.set(externalId, { algo: 'AES256GCM1K', keyString: Buffer.from(value, 'hex') })
   }
-  const services = servicesOf(options, keys)
+  const watch = LogWatch.forFile()
+  watch.secret(PASSWORD, ...Object.values(options.passwords), ...[...keys.values()].map(({ keyString }) => keyString))
+  const services = servicesOf(options, keys, watch)
   const tls = upstreamTls(null)
   const ends: DriveEnd[] = []
   const server: Server = createServer({ pauseOnConnect: true, allowHalfOpen: true }, (client) => {
@@ -64,10 +66,10 @@ export async function imapLab(options: ImapLabOptions): Promise<ImapLab> {
       maxbufOctets: options.settings?.maxbufOctets ?? LAB_SETTINGS.maxbufOctets,
     })
     const drive = new Drive({
-      session,
+      session: watch.session(session),
       client,
       services,
-      log: silentLog,
+      log: watch.log,
       clientTls: null,
       upstream: { tls, timeoutMs: 5000, networks: null },
     }).start()
@@ -81,7 +83,10 @@ export async function imapLab(options: ImapLabOptions): Promise<ImapLab> {
 
 const LAB_SETTINGS: MailSettings = { ...SETTINGS, maxbufOctets: 1024 * 1024 }
 
-function servicesOf(options: ImapLabOptions, keys: Map<string, MessageKey>): Services {
+/** Of every account. */
+const PASSWORD = 'veskey'
+
+function servicesOf(options: ImapLabOptions, keys: Map<string, MessageKey>, watch: LogWatch): Services {
   const settings = { ...LAB_SETTINGS, ...options.settings }
   const none = (): never => {
     throw new GatewayError('INTERNAL', { reason: 'not in this lab' })
@@ -90,7 +95,7 @@ function servicesOf(options: ImapLabOptions, keys: Map<string, MessageKey>): Ser
     login: async ({ account, password }) => {
       const [name = ''] = account.split('@')
       const provider = options.passwords[name]
-      if (provider === undefined || password.expose().toString() !== 'veskey') throw new GatewayError('BAD_CREDENTIALS')
+      if (provider === undefined || password.expose().toString() !== PASSWORD) throw new GatewayError('BAD_CREDENTIALS')
       const { host, port } = options
       const answer: Account = {
         name: account,
@@ -116,6 +121,7 @@ function servicesOf(options: ImapLabOptions, keys: Map<string, MessageKey>): Ser
       // The same id again is the same item.
       const key: MessageKey = keys.get(messageId) ?? { algo: 'AES256GCM1K', keyString: randomBytes(44) }
       keys.set(messageId, key)
+      watch.secret(key.keyString)
       return { key, uri: `ves://vesmail/${messageId}`, xchg: null, verify: null }
     },
     'open-key': async ({ messageId }) => {

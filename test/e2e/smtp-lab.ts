@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto'
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
 import { after } from 'node:test'
 import { GatewayError } from '../../src/base/errors.ts'
-import { silentLog } from '../../src/base/log.ts'
+import type { Log } from '../../src/base/log.ts'
 import { Secret } from '../../src/base/secret.ts'
 import type { Account, Provider, SealMode } from '../../src/engine/account.ts'
 import { runBatch } from '../../src/engine/seal/batch.ts'
@@ -18,6 +18,7 @@ import type { Transform, TransformAction } from '../../src/engine/transform.ts'
 import { Drive, type DriveEnd, type Services } from '../../src/net/drive.ts'
 import { type ServerTls, upstreamTls } from '../../src/net/tls.ts'
 import { SETTINGS } from '../engine/smtp/world.ts'
+import { LogWatch } from '../lab/log-secrets.ts'
 
 export interface SmtpLabOptions {
   readonly provider: Partial<Provider> & { readonly port: number }
@@ -31,13 +32,17 @@ export interface SmtpLab {
   /** By message id. */
   readonly keys: Map<string, MessageKey>
   readonly ends: DriveEnd[]
+  /** Watched: no secret and no content may come into it. */
+  readonly log: Log
   /** Opens what the provider stores. */
   open(sealed: Buffer): Buffer
 }
 
 export async function smtpLab(options: SmtpLabOptions): Promise<SmtpLab> {
   const keys = new Map<string, MessageKey>()
-  const services = servicesOf(options, keys)
+  const watch = LogWatch.forFile()
+  watch.secret(PASSWORD, PROVIDER_PASSWORD)
+  const services = servicesOf(options, keys, watch)
   const tls = upstreamTls(null)
   const ends: DriveEnd[] = []
   const open = new Set<Drive>()
@@ -60,10 +65,10 @@ export async function smtpLab(options: SmtpLabOptions): Promise<SmtpLab> {
       },
     )
     const drive = new Drive({
-      session,
+      session: watch.session(session),
       client,
       services,
-      log: silentLog,
+      log: watch.log,
       clientTls: options.tls ?? null,
       upstream: { tls, timeoutMs: 5000, networks: null },
     }).start()
@@ -82,11 +87,16 @@ export async function smtpLab(options: SmtpLabOptions): Promise<SmtpLab> {
     port: (server.address() as AddressInfo).port,
     keys,
     ends,
+    log: watch.log,
     open: (sealed) => opened(sealed, keys),
   }
 }
 
-function servicesOf(options: SmtpLabOptions, keys: Map<string, MessageKey>): Services {
+/** Of every account. */
+const PASSWORD = 'veskey'
+const PROVIDER_PASSWORD = 'alice-provider-password'
+
+function servicesOf(options: SmtpLabOptions, keys: Map<string, MessageKey>, watch: LogWatch): Services {
   const account: Account = {
     name: 'alice',
     user: 'alice@lab.test',
@@ -97,7 +107,7 @@ function servicesOf(options: SmtpLabOptions, keys: Map<string, MessageKey>): Ser
         host: '127.0.0.1',
         tls: { level: 'unsecure', persist: false },
         login: 'alice',
-        password: new Secret('alice-provider-password'),
+        password: new Secret(PROVIDER_PASSWORD),
         sasl: null,
         mode: options.mode ?? 'REJECT',
         ...options.provider,
@@ -106,12 +116,13 @@ function servicesOf(options: SmtpLabOptions, keys: Map<string, MessageKey>): Ser
   }
   return {
     login: async ({ password }) => {
-      if (password.expose().toString() !== 'veskey') throw new GatewayError('BAD_CREDENTIALS')
+      if (password.expose().toString() !== PASSWORD) throw new GatewayError('BAD_CREDENTIALS')
       return account
     },
     recipient: async ({ address }) => ({ uri: `ves://vesmail/${address}/` }),
     'seal-key': async ({ messageId }) => {
       const key: MessageKey = { algo: 'AES256GCM1K', keyString: randomBytes(44) }
+      watch.secret(key.keyString)
       keys.set(messageId, key)
       return { key, uri: `ves://vesmail/${messageId}`, xchg: null, verify: null }
     },

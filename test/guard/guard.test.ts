@@ -155,17 +155,18 @@ test('SIGINT: the same, but sessions may finish; new clients are refused', async
 })
 
 test('a worker whose event loop hangs is killed and replaced', async (t) => {
-  const stage = await GuardStage.start(t, { all: { workers: { hangSeconds: 2, ackSeconds: 60 } } })
+  const stage = await GuardStage.start(t, { all: { workers: { hangSeconds: 3, ackSeconds: 60 } } })
   const client = new LineClient(stage.port)
   const pid = await greeted(client)
   client.socket.write('HANG\r\n')
-  const line = await stage.logged('worker killed')
+  const { worker } = await stage.logged('worker started', (line) => line.workerPid === pid)
+  const line = await stage.logged('worker killed', (one) => one.worker === worker)
   assert.equal(line.why, 'hang')
   assert.ok(!(await Promise.all([1, 2, 3, 4].map(() => greeted(new LineClient(stage.port))))).includes(pid))
 })
 
 test('a guard that stood still does not take its workers for hung', async (t) => {
-  const stage = await GuardStage.start(t, { all: { workers: { hangSeconds: 2.5, ackSeconds: 2.5 } } })
+  const stage = await GuardStage.start(t, { all: { workers: { hangSeconds: 3, ackSeconds: 3 } } })
   const client = new LineClient(stage.port)
   const pid = await greeted(client)
   stage.signal('SIGSTOP')

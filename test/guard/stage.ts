@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import { LogWatch } from '../lab/log-secrets.ts'
 
 const PROGRAM = fileURLToPath(new URL('./guard-process.ts', import.meta.url))
 
@@ -22,6 +23,8 @@ export class GuardStage {
   readonly adminPort: number
   readonly configFile: string
   readonly lines: LogLine[] = []
+  /** Reads all lines at the end. */
+  readonly watch = new LogWatch()
   readonly exited: Promise<number | null>
   readonly #base: Record<string, unknown>
   #waiting: { match: (line: LogLine) => boolean; resolve: (line: LogLine) => void; from: number }[] = []
@@ -58,6 +61,10 @@ export class GuardStage {
       await stage.exited
       for (const pid of stage.workerPids()) killIfThere(pid)
       for (const run of [directory, ...stage.runDirectories()]) rmSync(run, { recursive: true, force: true })
+      for (const text of said) stage.watch.content(text)
+      stage.watch.assertClean(
+        stage.lines.map((line) => (line.level === 'raw' ? line.msg : JSON.stringify(line))).join('\n'),
+      )
     })
     await stage.logged('ready')
     return stage
@@ -118,6 +125,9 @@ export class GuardStage {
   }
 }
 
+/** By all clients of this file. */
+const said = new Set<string>()
+
 /** One client of the line protocol. */
 export class LineClient {
   readonly socket: Socket
@@ -143,6 +153,7 @@ export class LineClient {
   }
 
   async ask(text: string): Promise<string> {
+    said.add(text)
     this.socket.write(`${text}\r\n`)
     return this.line()
   }

@@ -3,7 +3,6 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { systemClock } from '../../../src/base/clock.ts'
-import { silentLog } from '../../../src/base/log.ts'
 import { Secret } from '../../../src/base/secret.ts'
 import { openRepositoryFolder } from '../../../src/cli/repository-data.ts'
 import type { KeyKind } from '../../../src/engine/seal/vault-key.ts'
@@ -16,6 +15,7 @@ import type { Mailer } from '../../../src/ves/repository/mailer.ts'
 import { Repository } from '../../../src/ves/repository/repository.ts'
 import { DEFAULT_SETTINGS, type Settings } from '../../../src/ves/repository/settings.ts'
 import { openSqliteStore } from '../../../src/ves/repository/store/sqlite.ts'
+import { LogWatch } from '../../lab/log-secrets.ts'
 
 export interface OwnRepository {
   readonly api: string
@@ -67,6 +67,8 @@ export async function ownRepository(settings: Partial<Settings> = {}, mailer?: M
   }
 }
 
+const watch = LogWatch.forFile()
+
 /** As `vesmail repository serve`, but with settings that it does not offer. */
 async function serve(
   directory: string,
@@ -74,9 +76,10 @@ async function serve(
   mailer: Mailer | undefined,
 ): Promise<{ url: string; close(): Promise<void> }> {
   const { database, adminToken, tokenKey } = openRepositoryFolder(directory)
+  watch.secret(adminToken.expose(), tokenKey.expose())
   const store = await openSqliteStore(database)
   const repository = new Repository({
-    ...{ store, settings, adminToken, tokenKey, log: silentLog, clock: systemClock },
+    ...{ store, settings, adminToken, tokenKey, log: watch.log, clock: systemClock },
     ...(mailer === undefined ? {} : { mailer }),
   })
   const server = await listen({

@@ -1,6 +1,5 @@
 /** A repository in memory or on a given store, asked as clients ask it, with real keys and a clock to turn. */
 import assert from 'node:assert/strict'
-import { silentLog } from '../../../src/base/log.ts'
 import { Secret } from '../../../src/base/secret.ts'
 import {
   type KeyKind,
@@ -17,9 +16,12 @@ import { DEFAULT_SETTINGS, type Settings } from '../../../src/ves/repository/set
 import { openSqliteStore } from '../../../src/ves/repository/store/sqlite.ts'
 import type { Store } from '../../../src/ves/repository/store/store.ts'
 import { Tokens } from '../../../src/ves/repository/tokens.ts'
+import { LogWatch } from '../../lab/log-secrets.ts'
 
 export const ADMIN_TOKEN = 'an-admin-token-for-tests'
 const TOKEN_KEY = Buffer.alloc(32, 7)
+const watch = LogWatch.forFile()
+watch.secret(ADMIN_TOKEN, TOKEN_KEY)
 
 // biome-ignore lint/suspicious/noExplicitAny: answers are looked into freely here, and every wrong guess fails its test
 export type Any = any
@@ -61,7 +63,7 @@ export class Harness {
       settings: { ...DEFAULT_SETTINGS, ...settings },
       adminToken: new Secret(ADMIN_TOKEN),
       tokenKey: new Secret(TOKEN_KEY),
-      log: silentLog,
+      log: watch.log,
       clock: { nowMs: () => this.nowMs },
       ...(mailer === null ? {} : { mailer }),
     })
@@ -70,6 +72,7 @@ export class Harness {
   /** @param url `vaultKeys/1?fields=id`, behind `/v1/` */
   async ask(method: string, url: string, ask: Ask = {}): Promise<ApiResponse & { readonly body: Any }> {
     const [path, query] = url.split('?')
+    if (ask.token !== undefined && ask.token.length > 8) watch.secret(ask.token)
     const answer = await this.repository.handle({
       method,
       path: `/v1/${path}`,

@@ -52,7 +52,14 @@ export type ToWorker =
     }
   /** With a handle. `listener`: the key of `listenerKey`. */
   | { readonly t: 'socket'; readonly id: number; readonly listener: string }
-  | { readonly t: 'drain'; readonly forced: boolean /** The whole program ends. */; readonly stopping: boolean }
+  | {
+      readonly t: 'drain'
+      readonly forced: boolean
+      /** The whole program ends. */
+      readonly stopping: boolean
+      /** Not over a window: clients that come meanwhile wait until the last one has gone. Also to a worker that drains. */
+      readonly atOnce?: true
+    }
   | { readonly t: 'ping' }
   | { readonly t: 'metrics'; readonly id: number }
   /** Answer to `metrics-of-all`. */

@@ -98,7 +98,7 @@ export class SingleProcess {
     this.#listeners.keep([])
     if (forced) setTimeout(() => void this.#end(), FORCED_EXIT_MS).unref()
     const apps = [...this.#old, ...(this.#app === null ? [] : [this.#app])]
-    for (const app of apps) app.drain(forced, true)
+    for (const app of apps) app.drain(forced, true, this.#listeners.isInherited)
     void Promise.all(apps.map((app) => app.drained)).then(() => this.#end())
   }
 

@@ -142,6 +142,10 @@ export class Guard {
     // New clients are refused at once rather than left hanging; the admin listener goes on telling how it is.
     this.#listeners.keep(forced ? [] : adminAddresses(this.#reading.config))
     this.#event({ on: 'stop', forced })
+    if (forced || !this.#listeners.isInherited) return
+    for (const worker of this.#supervisor.draining) {
+      this.#send(worker, { t: 'drain', forced, stopping: true, atOnce: true })
+    }
   }
 
   async #reload(): Promise<void> {

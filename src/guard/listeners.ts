@@ -24,10 +24,16 @@ export class Listeners {
   readonly #servers = new Map<string, Server>()
   readonly #accept: (listener: string, socket: Socket) => void
   readonly #log: Log
+  #isInherited = false
 
   constructor(accept: (listener: string, socket: Socket) => void, log: Log) {
     this.#accept = accept
     this.#log = log
+  }
+
+  /** Somebody else has them, too: connections are taken, and wait, also when ours are closed. */
+  get isInherited(): boolean {
+    return this.#isInherited
   }
 
   /** Takes over the sockets that systemd passed. @param env read once, at the start */
@@ -48,6 +54,7 @@ export class Listeners {
       }
       key = listenerKey(match.host, match.port)
       this.#servers.set(key, server)
+      this.#isInherited = true
     }
   }
 

@@ -168,10 +168,13 @@ export class WorkerApp {
       })
   }
 
-  /** @param stopping the whole program ends: /readyz says so */
-  drain(forced: boolean, stopping: boolean): void {
+  /**
+   * @param stopping the whole program ends: /readyz says so
+   * @param atOnce without a window, also where one has begun
+   */
+  drain(forced: boolean, stopping: boolean, atOnce = false): void {
     this.#stopping ||= stopping
-    if (this.#state === 'forced' || (this.#state === 'draining' && !forced)) return
+    if (this.#state === 'forced' || (this.#state === 'draining' && !forced && !atOnce)) return
     this.#state = forced ? 'forced' : 'draining'
     this.#now?.drain()
     if (forced) {
@@ -181,7 +184,8 @@ export class WorkerApp {
       for (const listener of this.#listeners.values()) {
         const { config } = listener.main
         const drives = [...this.#open].filter((one) => one.listener === listener).map(({ drive }) => drive)
-        this.#draining.start(drives, config['limits.drainWindowSeconds'] * 1000, config['limits.drainSeconds'] * 1000)
+        const windowMs = atOnce ? 0 : config['limits.drainWindowSeconds'] * 1000
+        this.#draining.start(drives, windowMs, config['limits.drainSeconds'] * 1000)
       }
     }
     this.#settle()

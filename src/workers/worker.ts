@@ -31,6 +31,8 @@ class Worker {
   #nextAsk = 1
   readonly #asks = new Map<number, (all: AllMetrics | null) => void>()
   #orphan = false
+  /** Ends as soon as it has drained. */
+  #isGoing = false
   #isBroken = false
 
   constructor(session: SessionFactory | null) {
@@ -65,7 +67,7 @@ class Worker {
         this.#take(message.id, message.listener, handle)
         break
       case 'drain':
-        this.#drain(message.forced, message.stopping)
+        this.#drain(message.forced, message.stopping, message.atOnce)
         break
       case 'ping':
         this.#tell({ t: 'pong' })
@@ -126,11 +128,13 @@ class Worker {
     this.#tell({ t: 'taken', id }, () => app.accept(listener, socket))
   }
 
-  #drain(forced: boolean, stopping: boolean): void {
+  #drain(forced: boolean, stopping: boolean, atOnce = false): void {
     const app = this.#app
     if (app === null) process.exit(0)
-    app.drain(forced, stopping)
+    app.drain(forced, stopping, atOnce)
     if (forced) setTimeout(() => void this.#lastMetrics().then(() => process.exit(0)), FORCED_EXIT_MS).unref()
+    if (this.#isGoing) return
+    this.#isGoing = true
     void app.drained.then(() => this.#exit())
   }
 

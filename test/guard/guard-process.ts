@@ -12,6 +12,7 @@ const guard = new Guard({
   workerFile: fileURLToPath(new URL('./line-worker.ts', import.meta.url)),
   workerFlags: COLLECTOR_FLAGS,
   log,
+  env: process.env,
 })
 process.on('SIGHUP', () => guard.reload())
 process.on('SIGINT', () => guard.stop(false))

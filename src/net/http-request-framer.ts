@@ -42,6 +42,8 @@ const MAX_FIELDS = 90
 const REQUEST_LINE = /^([!#$%&'*+.^_`|~\w-]{1,32}) ([\x21-\x7e]+) HTTP\/(\d\.\d)$/
 /** field-name ":" OWS field-value OWS; no folding, no control characters. RFC 9112 §5, RFC 9110 §5.5. */
 const FIELD = /^([!#$%&'*+.^_`|~\w-]+):([\t\x20-\x7e\x80-\xff]*)$/
+/** uri-host [ ":" port ], or nothing. RFC 9110 §7.2. */
+const HOST = /^(?:\[[\w.:~-]+\]|[\w.~!$&'()*+,;=%-]*)(?::\d{0,5})?$/
 const POST = 'POST / HTTP/1.1\r\n'
 /** Buffers that may lie in a row before they are made one. */
 const COMPACT_EVERY = 64
@@ -230,7 +232,8 @@ export class RequestFramer {
     // The last two are empty: behind the last field, and behind the empty line.
     const fieldLines = lines.slice(1, -2)
     const fields = fieldsOf(fieldLines)
-    if (fields.get('host')?.length !== 1) throw new Refused(400, 'One Host field is needed')
+    const hosts = fields.get('host') ?? []
+    if (hosts.length !== 1 || !HOST.test(hosts[0]!)) throw new Refused(400, 'One Host field is needed')
     const target = originForm(method, sent)
     const closes = /(?:^|,)[ \t]*close[ \t]*(?:,|$)/i.test(fields.get('connection')?.join(',') ?? '')
     const length = lengthOf(fields)

@@ -5,7 +5,7 @@
 import { serveOnUws } from './uws.ts'
 
 export interface HttpHead {
-  /** Upper case. */
+  /** As sent: `get` is none of ours (RFC 9110 §9.1). */
   readonly method: string
   /** As sent, still percent-encoded, without the query. */
   readonly path: string

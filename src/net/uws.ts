@@ -66,7 +66,7 @@ function headOf(response: UwsResponse, request: UwsRequest): HttpHead {
     headers[name] = name in headers ? `${headers[name]}, ${value}` : value
   })
   return {
-    method: request.getCaseSensitiveMethod().toUpperCase(),
+    method: request.getCaseSensitiveMethod(),
     path: request.getUrl(),
     query: request.getQuery() ?? '',
     headers,
@@ -97,6 +97,11 @@ async function answer(response: UwsResponse, head: HttpHead, options: ListenOpti
     abort.abort()
   })
   const method = head.method
+  if (!isFramedOnce(head.headers)) {
+    // Without an answer: after one to a body of chunks it would go on reading requests.
+    response.close()
+    return
+  }
   const stream = options.streams?.(head) === true ? streamOf(response, abort.signal, patience) : null
   const maxOctets = typeof options.maxBodyOctets === 'number' ? options.maxBodyOctets : options.maxBodyOctets(head)
   const body = stream === null ? await collect(response, head.headers, maxOctets, abort.signal) : Buffer.alloc(0)
@@ -130,6 +135,16 @@ async function answer(response: UwsResponse, head: HttpHead, options: ListenOpti
     }
   } else reply(response, result, method, close)
   options.answered?.(head, close)
+}
+
+/**
+ * uWebSockets.js takes the first of two lengths, and any transfer coding for chunked. Where a proxy in front reads the other
+ * one, it sees other requests (RFC 9112 §11.2).
+ */
+function isFramedOnce({ 'content-length': length, 'transfer-encoding': coding }: HttpHead['headers']): boolean {
+  return (
+    (length === undefined || /^\d{1,15}$/.test(length)) && (coding === undefined || coding.toLowerCase() === 'chunked')
+  )
 }
 
 /** @returns null when the body is larger than `maxOctets` or the request was aborted */

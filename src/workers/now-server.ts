@@ -36,6 +36,7 @@ import { tunnel } from '../net/now/tunnel.ts'
 import type { Endpoint } from '../net/proxy-protocol.ts'
 import { UploadPaces } from '../net/upload-pace.ts'
 import type { UpstreamOptions } from '../net/upstream.ts'
+import { refuseHandshake } from '../net/websocket-handshake.ts'
 import type { Tenant } from './listener.ts'
 
 /** now.md: without a word either way. */
@@ -247,6 +248,8 @@ export class NowServer {
     const open = this.#open.get(head.address)
     if (open === undefined) return plain(408, 'Timeout')
     const refuse = (status: number, text: string) => finished(plain(status, text), this.#siteOf(open))
+    const refusal = refuseHandshake(head)
+    if (refusal !== null) return finished(refusal, this.#siteOf(open))
     const { origin } = head.headers
     const origins = open.tenant().config['now.origins']
     if (origins !== null && (origin === undefined || !origins.includes(origin)))

@@ -61,6 +61,22 @@ test('other forms of a target become a path', () => {
   assert.deepEqual(of('OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n'), ['OPTIONS / HTTP/1.1\r\nHost: a\r\n\r\n'])
 })
 
+test('hosts of every form', () => {
+  for (const host of [
+    '',
+    'mail.example',
+    'Mail.Example:8443',
+    '192.0.2.1',
+    '[2001:db8::1]:443',
+    'xn--bcher-kva.example',
+    'a_b',
+    'a:',
+  ]) {
+    const get = `GET / HTTP/1.1\r\nHost: ${host}\r\n\r\n`
+    assert.deepEqual(of(get), [get])
+  }
+})
+
 test('what servers read in different ways is refused (RFC 9112 §11.2)', () => {
   const post = (fields: string) => of(`POST / HTTP/1.1\r\nHost: a\r\n${fields}\r\n0\r\n\r\n${GET}`)
   for (const fields of [
@@ -103,6 +119,9 @@ test('what servers read in different ways is refused (RFC 9112 §11.2)', () => {
     'GET a HTTP/1.1\r\nHost: a\r\n\r\n',
     'CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n',
     'GET / HTTP/1.1\r\n\r\n',
+    ...['a, b', 'a b', 'a@b', 'a/b', 'https://a', 'a:b', 'a:1:2', '[::1', 'a\\b', '\xe4'].map(
+      (host) => `GET / HTTP/1.1\r\nHost: ${host}\r\n\r\n`,
+    ),
     'GET /\r\n\r\n',
     '\r\n\r\n\r\n\r\n\r\n\r\n',
     'x\n\r\n',

@@ -222,6 +222,9 @@ test('guesses at VESkeys are counted, and refused once there were too many', asy
   assert.equal(guesses, 3)
 })
 
+const KEY = 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=='
+const UPGRADE = `GET /ws/imap HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n${KEY}\r\n\r\n`
+
 /** A tunnel's end in `proxied`, the browser's in `socket`. */
 async function tunnelled(options: { proxies: Duplex[] } & Serving): Promise<Running & { url: string }> {
   const running = await serving({
@@ -476,6 +479,35 @@ test('a tunnel behind a request on the same connection: the answer comes first, 
   assert.equal(frames.toString('latin1', at), '\x88\x16\x03\xe8closed by the server')
 })
 
+test('what opens no WebSocket is told so, and opens nothing', async () => {
+  const proxies: Duplex[] = []
+  const { port } = await tunnelled({ proxies })
+  const good = ['Connection: keep-alive, Upgrade', 'Upgrade: WebSocket', 'Sec-WebSocket-Version: 13', KEY]
+  const ask = (fields: readonly string[], method = 'GET', body = '', path = '/ws/imap'): Promise<string> =>
+    exchange(port, `${method} ${path} HTTP/1.1\r\nHost: a\r\n${fields.join('\r\n')}\r\n\r\n${body}`)
+  const without = (name: string): string[] => good.filter((field) => !field.startsWith(name))
+  for (const [status, asked] of [
+    ['426', ask([...without('Upgrade'), 'Upgrade: h2c'])],
+    ['426', ask(without('Connection'))],
+    ['426', ask([...without('Connection'), 'Connection: close, upgrades'])],
+    ['426', ask([...without('Sec-WebSocket-Version'), 'Sec-WebSocket-Version: 12'])],
+    ['426', ask(without('Sec-WebSocket-Version'))],
+    ['400', ask([...without('Sec-WebSocket-Key'), 'Sec-WebSocket-Key: ========================'])],
+    ['400', ask([...good, 'Content-Length: 5'], 'GET', 'hello')],
+    ['400', ask([...good, 'Transfer-Encoding: chunked'], 'GET', '0\r\n\r\n')],
+    ['404', ask(good, 'GET', '', '/ws/__proto__')],
+    ['404', ask(good, 'GET', '', '/ws/constructor')],
+    ['404', ask(good, 'GET', '', '/ws/imap%00')],
+    ['404', ask(good, 'GET', '', '/ws/')],
+  ] as const) {
+    const answer = await asked
+    assert.deepEqual(statuses(answer), [status])
+    assert.match(answer, /^x-configured: yes\r$/im)
+    if (status === '426') assert.match(answer, /^upgrade: websocket\r$/im)
+  }
+  assert.equal(proxies.length, 0)
+})
+
 test('only pages of the listed origins may open a tunnel', async () => {
   const proxies: Duplex[] = []
   const { url } = await tunnelled({ proxies, origins: ['https://mail.example'] })
@@ -577,8 +609,6 @@ test('a slow proxy: the browser is held back, even within one frame, and little 
 })
 
 const turn = (): Promise<void> => new Promise((later) => setImmediate(later))
-const UPGRADE =
-  'GET /ws/imap HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n'
 
 test('pings go both ways and are answered; a tunnel whose client answers stays', async () => {
   const proxies: Duplex[] = []

@@ -5,7 +5,7 @@
  *
  * Rule: only what the viewer needs. The administrator's requests are not among it, nor is their token passed on.
  */
-import { asGatewayError, GatewayError } from '../../base/errors.ts'
+import { asGatewayError, type FaultCode, GatewayError } from '../../base/errors.ts'
 import { Secret } from '../../base/secret.ts'
 import type { ApiAnswer, ApiRequest } from '../../ves/client/api-connection.ts'
 import type { HttpRequest, HttpResponse } from '../http.ts'
@@ -15,9 +15,15 @@ export const REPOSITORY_PATH = '/now/api/'
 
 /** Sixteen entries for ML-KEM-1024 keys are 40 KiB. */
 const MAX_BODY_OCTETS = 256 * 1024
+/** Of all requests that are on their way in: many, from many addresses, shall not fill the memory. */
+const MAX_HELD_OCTETS = 64 * 1024 * 1024
+let heldOctets = 0
 const BY_SESSION = /^(?:vaultKeys|vaultItems|users|files)(?:\/\d{1,16})?$|^(?:me|attn)$/
 /** What one asks who has no session yet; a token here would be the administrator's. */
 const BY_STRANGERS = /^(?:onboarding|accounts)$/
+
+/** What is refused here. */
+const OURS: Partial<Record<FaultCode, number>> = { API_TOO_LARGE: 413, API_INVALID: 400, TOO_MANY: 503 }
 
 /** Passes one request on; what fails is an answer in the repository's form. */
 export async function passToRepository(
@@ -33,7 +39,7 @@ export async function passToRepository(
     if (error.code === 'INTERNAL') throw thrown
     // What the repository said, in its words; else trouble on the way to it.
     const said = typeof status === 'number' && typeof type === 'string' && status >= 400
-    return answer(said ? status : error.code === 'API_TOO_LARGE' ? 413 : error.code === 'API_INVALID' ? 400 : 502, {
+    return answer(said ? status : (OURS[error.code] ?? 502), {
       errors: [{ number: 0, type: said ? type : 'Server', message: typeof message === 'string' ? message : '' }],
     })
   }
@@ -56,10 +62,16 @@ async function apiRequest(request: HttpRequest): Promise<ApiRequest> {
 async function bodyOf({ body, stream }: HttpRequest): Promise<Readonly<Record<string, unknown>>> {
   const parts = [body]
   let octets = body.length
-  for await (const part of stream ?? []) {
-    octets += part.length
-    if (octets > MAX_BODY_OCTETS) throw new GatewayError('API_TOO_LARGE')
-    parts.push(part)
+  try {
+    for await (const part of stream ?? []) {
+      octets += part.length
+      heldOctets += part.length
+      if (octets > MAX_BODY_OCTETS) throw new GatewayError('API_TOO_LARGE')
+      if (heldOctets > MAX_HELD_OCTETS) throw new GatewayError('TOO_MANY', { reason: 'bodies for the repository' })
+      parts.push(part)
+    }
+  } finally {
+    heldOctets -= octets - body.length
   }
   try {
     const parsed: unknown = JSON.parse(Buffer.concat(parts).toString('utf8'))

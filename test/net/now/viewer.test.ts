@@ -123,3 +123,24 @@ test('failures are told in the repository’s form, and none of ours', async () 
   }
   assert.equal((await pass(request('POST', 'me', { stream: large() }))).status, 413)
 })
+
+test('many long bodies at once: those beyond a bound of all together are told to come later, and it is given back', async () => {
+  let release = (): void => {}
+  const held = new Promise<void>((resolve) => {
+    release = resolve
+  })
+  let waiting = 0
+  async function* slow() {
+    yield Buffer.alloc(255 * 1024, 0x20)
+    waiting++
+    await held
+    yield Buffer.from('{}')
+  }
+  const ask = (): Promise<{ status: number }> => pass(request('POST', 'me', { stream: slow() }))
+  const first = Array.from({ length: 257 }, ask)
+  while (waiting < 257) await new Promise((later) => setImmediate(later))
+  assert.deepEqual(await ask().then(({ status }) => status), 503)
+  release()
+  assert.deepEqual([...new Set((await Promise.all(first)).map(({ status }) => status))], [200])
+  assert.equal((await ask()).status, 200)
+})

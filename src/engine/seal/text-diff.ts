@@ -53,6 +53,12 @@ export function compareTexts(patch: PatchBuilder, from: Buffer, to: Buffer, codi
       replace(fromSoft, toSoft)
       if (f === from.length || t === to.length) break
       replace(unitEnd(from, f), unitEnd(to, t))
+      if (coding === 'quoted-printable') {
+        const plain = samePlain(from, to, f, t)
+        patch.keep(plain)
+        f += plain
+        t += plain
+      }
       if (coding === 'base64' || (from[f - 1] === LF && to[t - 1] === LF)) break
     }
   }
@@ -92,6 +98,20 @@ function sameOctets(from: Buffer, to: Buffer, f: number, t: number, coding: Codi
   while (same < end && from[f + same] === to[t + same]) same++
   if (coding === 'base64' || same === 0) return same
   return Math.max(0, from.lastIndexOf(LF, f + same - 1) + 1 - f)
+}
+
+/** Octets that are the same and a unit each, up to the end of the line. */
+function samePlain(from: Buffer, to: Buffer, f: number, t: number): number {
+  const end = Math.min(from.length - f, to.length - t)
+  let same = 0
+  if (from[f - 1] === LF) return same
+  while (same < end) {
+    const octet = from[f + same]!
+    if (octet === EQUALS || octet !== to[t + same]) break
+    same++
+    if (octet === LF) break
+  }
+  return same
 }
 
 /** Units are short: no call out of JavaScript for each. */

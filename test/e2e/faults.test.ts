@@ -7,6 +7,7 @@ import { createTransport } from 'nodemailer'
 import { labGateway } from '../lab/gateway.ts'
 import { assertNoSecrets } from '../lab/log-secrets.ts'
 import { LAB_USERS, labProvider } from '../lab/provider.ts'
+import { until } from '../lab/until.ts'
 
 const provider = await labProvider()
 const gateway = await labGateway(provider, { configuration: { imap: { debug: true }, smtp: { debug: true } } })
@@ -21,15 +22,6 @@ const log = (): LogLine[] =>
     .split('\n')
     .filter((line) => line.startsWith('{'))
     .map((line) => JSON.parse(line) as LogLine)
-
-async function until<T>(ask: () => Promise<T | null> | T | null): Promise<T> {
-  for (let tries = 0; tries < 600; tries++) {
-    const answer = await ask()
-    if (answer !== null) return answer
-    await new Promise((later) => setTimeout(later, 50))
-  }
-  throw new Error('never came')
-}
 
 function transport(pass = gateway.passwords.alice!): ReturnType<typeof createTransport> {
   return createTransport({

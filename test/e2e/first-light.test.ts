@@ -13,6 +13,7 @@ import { ImapFlow } from 'imapflow'
 import { readMail, sendMail, storedMail, withoutTrace, writeMail } from '../../src/cli/demo/mail.ts'
 import { labGateway } from '../lab/gateway.ts'
 import { labProvider } from '../lab/provider.ts'
+import { until } from '../lab/until.ts'
 
 const run = promisify(execFile)
 const scratch = mkdtempSync(join(tmpdir(), 'vm-e2e-'))
@@ -30,16 +31,6 @@ const endpoint = (name: 'imap' | 'imaps' | 'submission' | 'submissions') => ({
   secure: name.endsWith('s'),
   ca: gateway.ca,
 })
-
-/** Asks until the answer is there: delivery takes a moment. */
-async function until<T>(ask: () => Promise<T | null> | T | null): Promise<T> {
-  for (let tries = 0; tries < 200; tries++) {
-    const answer = await ask()
-    if (answer !== null) return answer
-    await new Promise((later) => setTimeout(later, 50))
-  }
-  throw new Error('never came')
-}
 
 const swaks = (...args: string[]) =>
   run('swaks', [

@@ -6,6 +6,7 @@ import { connect, type TLSSocket } from 'node:tls'
 import { readMail, sendMail } from '../../src/cli/demo/mail.ts'
 import { freePort, labGateway } from '../lab/gateway.ts'
 import { labProvider } from '../lab/provider.ts'
+import { until } from '../lab/until.ts'
 
 const BODY_OCTETS = 300_000
 const provider = await labProvider()
@@ -51,15 +52,6 @@ const endpoint = (name: 'imaps' | 'submissions') => ({
   ca: gateway.ca,
 })
 const login = (name: string) => ({ user: `${name}@lab.test`, pass: gateway.passwords[name]! })
-
-async function until<T>(ask: () => Promise<T | null> | T | null): Promise<T> {
-  for (let tries = 0; tries < 600; tries++) {
-    const answer = await ask()
-    if (answer !== null) return answer
-    await new Promise((later) => setTimeout(later, 50))
-  }
-  throw new Error('never came')
-}
 
 const logged = (what: RegExp): string[] => readFileSync(gateway.logFile, 'utf8').match(new RegExp(what, 'g')) ?? []
 

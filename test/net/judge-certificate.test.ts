@@ -10,13 +10,14 @@ import { type CertificateState, judgeCertificate } from '../../src/net/judge-cer
 import { TestAuthority } from './authority.ts'
 
 const DAY_MS = 86_400_000
-const NOW = Date.now()
 const folder = mkdtempSync(join(tmpdir(), 'vesmail-judge-'))
 after(() => rmSync(folder, { recursive: true }))
 
 const root = new TestAuthority('Judge Root')
 const middle = new TestAuthority('Judge Intermediate', root)
 const leaf = middle.issue('mail.example')
+/** After its keys were made, which may take seconds: its thirty days have begun. */
+const NOW = Date.now()
 
 let count = 0
 /** Puts both into files of their own. */

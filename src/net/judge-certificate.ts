@@ -71,7 +71,7 @@ export function judgeCertificate(files: CertificateFiles, nowMs: number): Certif
     return state(null)
   } catch (error) {
     if (error instanceof Unusable) return state(error.finding)
-    return state({ of: 'cert', text: `${files.cert}: ${error instanceof Error ? error.message : String(error)}` })
+    return state({ of: 'cert', text: `${files.cert}: ${messageOf(error)}` })
   }
 }
 

@@ -52,6 +52,8 @@ const REPEATS = 2
 /** 1.5 s in all: so long a repository that is restarted refuses connections. */
 const REPEATS_REFUSED = 5
 const FIRST_REPEAT_MS = 50
+/** What can stand in the field (RFC 6750 §2.1 and more); ours and the hosted service's tokens are shorter still. */
+const BEARER = /^[\x21-\x7e]{1,4096}$/
 const BREAKER = { failures: 5, leastMs: 2000, firstMs: 1000, maxMs: 30_000 } as const
 
 /** Errors of which we know that the repository never saw the request. */
@@ -112,6 +114,10 @@ export class ApiConnection {
    *   VES_QUOTA, VES_SERVER, VES_PARSE
    */
   async request(request: ApiRequest): Promise<ApiAnswer> {
+    // Strangers choose it: what cannot be sent is nobody's token, and no failure of the repository.
+    if (request.bearer !== undefined && !BEARER.test(request.bearer.expose())) {
+      throw new GatewayError('VES_DENIED', { ...where(request, 401), type: 'Unauthorized', message: 'not a token' })
+    }
     if (this.#waiting >= MAX_WAITING) {
       throw new GatewayError('VES_CONNECTION', { text: 'key repository overloaded', waiting: this.#waiting })
     }
@@ -149,8 +155,12 @@ export class ApiConnection {
         body: request.body === undefined ? null : JSON.stringify(request.body),
       }))
     } catch (cause) {
+      if (cause instanceof GatewayError) {
+        // Too large: that is an answer.
+        this.#breaker.succeeded()
+        throw cause
+      }
       this.#breaker.failed()
-      if (cause instanceof GatewayError) throw cause
       const reason = failureName(cause)
       throw new GatewayError('VES_CONNECTION', { text: 'key repository not reachable', reason }, cause)
     }

@@ -159,6 +159,20 @@ describe('a repository that is down', () => {
     assert.equal(repository.asked.length, 8)
   })
 
+  test('what a stranger calls a token is refused here where it cannot be sent, and shuts nobody out', async () => {
+    let nowMs = 0
+    const { connection, repository } = await connect(() => ok({}), { nowMs: () => nowMs })
+    for (let i = 0; i < 20; i++) {
+      nowMs += 1000
+      for (const token of ['a\r\nX: y', '€', 'a b', '\0', '\x7f', '', 'x'.repeat(5000)]) {
+        assert.equal(await codeOf(connection.request({ path: 'me', bearer: new Secret(token) })), 'VES_DENIED')
+      }
+    }
+    assert.ok(!connection.isDown)
+    assert.equal(repository.asked.length, 0)
+    await connection.request({ path: 'me', bearer: new Secret('t0ken~!') })
+  })
+
   test('a hundred that fail together are no reason to stay away for long, nor are many within a moment', async () => {
     let nowMs = 0
     const breaker = new CircuitBreaker({ failures: 5, leastMs: 2000, firstMs: 1000, maxMs: 30_000, nowMs: () => nowMs })

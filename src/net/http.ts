@@ -80,6 +80,11 @@ interface ServeOptions {
   readonly streams?: (head: HttpHead) => boolean
   /** Who listens bounds the time of streams, bodies and answers, themselves; the server's own 10 s do not hold. */
   readonly isPatient?: boolean
+  /**
+   * Requests come framed anew (`http-request-framer.ts`). Otherwise the connection ends behind a body in chunks, whose
+   * border uWebSockets.js sees more loosely than a proxy in front may (RFC 9112 §7.1): nothing that follows is a request.
+   */
+  readonly isReframed?: boolean
   readonly handle: HttpHandler
   readonly webSocket?: WebSocketOptions
   /** Told when an answer was given to the connection whole. @param closes the connection ends with it */

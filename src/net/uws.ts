@@ -120,7 +120,10 @@ async function answer(response: UwsResponse, head: HttpHead, options: ListenOpti
     })
   if (abort.signal.aborted) return
   // An upload that was not read to its end cannot be told from the next request: the connection ends with the answer.
-  const close = result.close === true || (stream !== null && !stream.complete)
+  const close =
+    result.close === true ||
+    (stream !== null && !stream.complete) ||
+    (options.isReframed !== true && 'transfer-encoding' in head.headers)
   patience?.stop()
   if (isStream(result.body)) {
     patience?.begin()

@@ -107,6 +107,7 @@ export class NowServer {
       maxBodyOctets: MAX_JSON_OCTETS,
       streams: isStreamed,
       isPatient: true,
+      isReframed: true,
       handle: (request) => now.#handle(request),
       webSocket: {
         prefix: TUNNELS,
@@ -149,17 +150,20 @@ export class NowServer {
   }
 
   /** A sealed message that is short needs no way through the server; of a long one the answer goes on there. */
-  #posted(body: Buffer, address: string): Promise<Buffer | null> | null {
+  #posted(body: Buffer, address: string): Promise<Buffer | null> | Buffer | null {
     const open = this.#open.get(address)
     const answer = open === undefined ? null : answerSealed(body, this.#siteOf(open))
-    return open === undefined || answer === null ? null : this.#printed(answer, address, open).catch(() => null)
+    if (open === undefined || answer === null) return null
+    return answer instanceof Promise
+      ? answer.then((given) => this.#printed(given, address, open)).catch(() => null)
+      : this.#printed(answer, address, open)
   }
 
-  async #printed(given: Promise<HttpResponse>, address: string, open: Open): Promise<Buffer | null> {
-    const answer = await given
+  /** null: it is a stream, and waits for the request to come through the server. */
+  #printed(answer: HttpResponse, address: string, open: Open): Buffer | null {
     if (isStream(answer.body)) {
       if (this.#open.get(address) === open) open.begun = answer
-      else await this.#discard(answer)
+      else void this.#discard(answer)
       return null
     }
     const headers = open.front.isLast ? { ...answer.headers, connection: 'close' } : answer.headers

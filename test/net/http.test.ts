@@ -114,9 +114,37 @@ test('a body whose end two servers may see in two places is refused, and nothing
       assert.match(answers.join(), /^(?:400|505)?$/, fields)
     }
     assert.deepEqual(asked, [])
-    const chunked = 'Transfer-Encoding: Chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n'
-    assert.deepEqual(await exchange(port, `POST /chunked HTTP/1.1\r\nHost: a\r\n${chunked}`, 1), ['204'])
-    assert.deepEqual(asked, ['/chunked'])
+  })
+})
+
+test('where a body of chunks ends is taken loosely, so that the connection ends with it', async () => {
+  const asked: string[] = []
+  const note = ({ path }: HttpRequest): HttpResponse => {
+    asked.push(path)
+    return { status: 204 }
+  }
+  await serving(note, async (_, port) => {
+    for (const chunks of [
+      '2\r\n{}\r\n0\r\n\r\n',
+      // Another server may see no border in any of these.
+      '2\n{}\n0\n\n',
+      '2\r\n{}\r\n0\n\n',
+      '2\r\n{}XX0\r\n\r\n',
+    ]) {
+      asked.length = 0
+      const request = `POST /chunked HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n${chunks}`
+      const socket = connect(port, '127.0.0.1')
+      socket.setEncoding('latin1').write(request)
+      let seen = ''
+      for await (const piece of socket) {
+        seen += piece
+        // The answer is here, and the connection not yet closed: what comes now is the next request, if there is one.
+        socket.write('GET /hidden HTTP/1.1\r\nHost: a\r\n\r\n')
+      }
+      assert.deepEqual(asked, ['/chunked'], JSON.stringify(chunks))
+      assert.match(seen, /^HTTP\/1\.1 204[^]*connection: close\r\n/i)
+      assert.equal(seen.split('HTTP/1.1').length, 2)
+    }
   })
 })
 

@@ -21,13 +21,12 @@ export interface Evidence {
 }
 
 export type Verdict =
-  | { readonly is: 'sealed' | 'unsure' }
-  /** `pieces`: the client's answer. */
-  | { readonly is: 'plain'; readonly pieces: readonly Buffer[] }
+  | { readonly is: 'unsure' }
+  /** `pieces`: the answer to what the client asked for; of a sealed message what the server says of the ciphertext. */
+  | { readonly is: 'plain' | 'sealed'; readonly pieces: readonly Buffer[] }
 
 type FieldsItem = Extract<FetchItem, { kind: 'section' }>
 
-const SEALED: Verdict = { is: 'sealed' }
 const UNSURE: Verdict = { is: 'unsure' }
 const OUR_NAME = ` ${ID_FIELD}`
 
@@ -49,8 +48,8 @@ function withBoth(items: readonly FetchItem[]): Evidence {
     judge: (answer, bytes, dropsUid) => {
       const mark = answer.items.findLast((item) => isMarkAt(MARK_LABEL, bytes, item.label))
       if (mark === undefined) return tellsContent(answer) ? UNSURE : null
-      if (isSealed(stringAt(bytes, mark.value[0]))) return SEALED
-      return { is: 'plain', pieces: withoutItem(mark, answer, bytes, dropsUid) }
+      const is = isSealed(stringAt(bytes, mark.value[0])) ? 'sealed' : 'plain'
+      return { is, pieces: withoutItem(mark, answer, bytes, dropsUid) }
     },
   }
 }
@@ -68,8 +67,8 @@ function besideEnvelope(items: readonly FetchItem[]): Evidence {
       const messageId = messageIdOf(bytes, envelope)
       if (messageId === null) return UNSURE
       const id = Buffer.concat([Buffer.from('Message-ID: '), messageId, Buffer.from('\r\n')])
-      if (isSealed(stringAt(bytes, mark.value[0])) || isSealed(id)) return SEALED
-      return { is: 'plain', pieces: withoutItem(mark, answer, bytes, dropsUid) }
+      const is = isSealed(stringAt(bytes, mark.value[0])) || isSealed(id) ? 'sealed' : 'plain'
+      return { is, pieces: withoutItem(mark, answer, bytes, dropsUid) }
     },
   }
 }
@@ -90,11 +89,11 @@ function inList(items: readonly FetchItem[], list: FieldsItem): Evidence {
       })
       const [first] = named
       if (first === undefined || named.length > 1) return tellsContent(answer) ? UNSURE : null
-      if (isSealed(stringAt(bytes, first.item.value[0]))) return SEALED
+      const is = isSealed(stringAt(bytes, first.item.value[0])) ? 'sealed' : 'plain'
       const [from, to] = first.place
       const edited = Buffer.concat([bytes.subarray(0, from), bytes.subarray(to)])
       const pieces = dropsUid ? without(parseFetchAnswer(edited), edited, isUid) : [edited]
-      return { is: 'plain', pieces }
+      return { is, pieces }
     },
   }
 }

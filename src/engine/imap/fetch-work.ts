@@ -13,16 +13,18 @@ import type { MessageKind } from './mailbox.ts'
 import { plainRun } from './plain-run.ts'
 import { imapReply } from './reply.ts'
 import { type FetchAnswer, parseAnswerStart } from './response.ts'
-import { SealedAnswer } from './sealed-answer.ts'
+import { type AnswerPlace, SealedAnswer } from './sealed-answer.ts'
 import { isMark, isSealed, MARK_FIELDS } from './sealed-mark.ts'
 import { countOf, printSets } from './sequence-set.ts'
-import { unasked } from './template.ts'
+import { lightPattern, unasked } from './template.ts'
 import type { LiteralSink, Work, WorkHost } from './work.ts'
 
 /** A command line of our own stays below what any server takes (RFC 7162 §4 asks for 8192). */
 const MAX_SET_OCTETS = 7000
 /** Messages learned about in a second question at once: their set fits a line. */
 const MAX_UNSURE = 500
+/** Messages asked for again at once: their set fits a line, were each a number by itself. */
+const MAX_AGAIN = 600
 /** UIDs looked up one by one before it is cheaper to ask. */
 const MAX_KNOWN = 2000
 /** Sealed messages asked for ahead; each may hold an opened message until its turn comes. */
@@ -30,12 +32,19 @@ const MAX_AHEAD = 3
 
 type Unit =
   | { readonly kind: 'plain'; readonly set: string }
-  /** Sequence number, or UID in UID FETCH. `uid` null: not told. */
-  | { readonly kind: 'sealed'; readonly number: number; readonly uid: number | null }
+  | {
+      readonly kind: 'sealed'
+      /** Sequence number, or UID in UID FETCH. */
+      readonly number: number
+      /** Null: not told. */
+      readonly uid: number | null
+      /** Null: none is kept for it; it is answered when its turn comes. */
+      placed: AnswerPlace | null
+    }
 
 type State =
   | { readonly in: 'learning'; readonly tag: string }
-  /** Learning and answering in one: plain messages go to the client at once, sealed ones come after. */
+  /** Learning and answering in one: plain messages go to the client at once, places are kept for the sealed ones. */
   | { readonly in: 'both'; readonly tag: string; readonly evidence: Evidence }
   | { readonly in: 'plain'; readonly tag: string }
   /** Sealed messages under way, in order; the first one speaks, the others wait with what they have. */
@@ -51,13 +60,18 @@ export class FetchWork implements Work {
   #state: State = { in: 'over' }
   /** Found by learning, in the server's order. */
   #found: { number: number; uid: number | null; sealed: boolean }[] = []
+  /** The next one last. */
   #units: Unit[] = []
+  /** Answers taken of the question under way, and those that were too much to be held: they are asked for again. */
+  #taken = 0
+  #again: number[] = []
+  #tooMuch = false
   /** Not answered, and not known to be plain or sealed. */
   #unsure: number[] = []
   /** We asked for the UID, the client did not. */
   #addsUidItem = false
-  /** Plain messages were answered while learning. */
-  #answeredPlain = false
+  /** Of the questions that learn and answer in one; null: there was none. */
+  #evidence: Evidence | null = null
   /** Text of the last tagged answer, behind the tag. */
   #final: Buffer = Buffer.from(' OK Fetch completed.\r\n')
   #failure: Buffer | GatewayError | null = null
@@ -66,6 +80,7 @@ export class FetchWork implements Work {
   #sunkBy: SealedAnswer | null = null
   /** The first of the answers is on its way to the client. */
   #emitting = false
+  #advancing = false
 
   constructor(host: WorkHost, fetch: FetchCommand, pass: (command: ClientCommand) => void) {
     this.#host = host
@@ -97,20 +112,27 @@ export class FetchWork implements Work {
         return
       }
     }
-    const tag = this.#host.nextTag()
     // An item that sets \Seen must not be asked before it is known that the message can be shown.
     if (this.#isSmall && !this.#host.keepOrder && !this.#fetch.items.some(setsSeen)) {
-      const evidence = evidenceFor(this.#fetch.items)
-      this.#state = { in: 'both', tag, evidence }
       this.#addsUidItem = this.#addsUid
-      const uid = this.#addsUidItem ? 'UID ' : ''
-      this.#host.toUpstream(`${tag} ${this.#verb} ${set.text} (${uid}${evidence.items})${modifiers}\r\n`)
+      this.#askBoth(evidenceFor(this.#fetch.items), set.text, modifiers)
       return
     }
+    const tag = this.#host.nextTag()
     this.#state = { in: 'learning', tag }
     this.#host.toUpstream(
       `${tag} ${this.#verb} ${set.text} (UID ${MARK_FIELDS}${this.#wantsSizes ? ' RFC822.SIZE' : ''})${modifiers}\r\n`,
     )
+  }
+
+  #askBoth(evidence: Evidence, set: string, modifiers: string): void {
+    const tag = this.#host.nextTag()
+    this.#state = { in: 'both', tag, evidence }
+    this.#evidence = evidence
+    this.#taken = 0
+    this.#tooMuch = false
+    const uid = this.#addsUidItem ? 'UID ' : ''
+    this.#host.toUpstream(`${tag} ${this.#verb} ${set} (${uid}${evidence.items})${modifiers}\r\n`)
   }
 
   /** No bodies: what the server says of a sealed message meanwhile costs little, and a second question for plain ones more. */
@@ -157,10 +179,15 @@ export class FetchWork implements Work {
   }
 
   answers(front: Buffer): number {
-    if (this.#state.in !== 'both') return 0
+    if (this.#state.in !== 'both' || this.#holdsTooMuch) return 0
     const { mailbox } = this.#host
     const { shape } = this.#state.evidence
-    const run = plainRun(front, shape, this.#addsUidItem, (uid) => mailbox.learn(uid, 'plain'))
+    const { octets, limitOctets } = this.#host.held
+    const some = octets === 0 ? front : front.subarray(0, limitOctets - octets)
+    const run = plainRun(some, shape, this.#addsUidItem, (uid) => {
+      this.#taken++
+      mailbox.learn(uid, 'plain')
+    })
     if (run === null) return 0
     this.#host.toClient(run.bytes)
     return run.octets
@@ -178,7 +205,8 @@ export class FetchWork implements Work {
       case 'both':
       case 'plain':
         if (tag !== this.#state.tag) throw new GatewayError('UPSTREAM_UNEXPECTED', { reason: 'tag' })
-        if (this.#state.in === 'plain') this.#next()
+        if (this.#state.in === 'both') this.#units.reverse()
+        if (this.#state.in !== 'learning') this.#next()
         else if (!ok) this.#finish()
         else this.#learned()
         break
@@ -195,6 +223,12 @@ export class FetchWork implements Work {
 
   vanished(ranges: readonly (readonly [number, number])[]): void {
     if (this.#state.in === 'sealed') for (const answer of this.#state.answers) answer.vanished(ranges)
+  }
+
+  /** What waited flows on: those that are left are answered when their turn comes, by the numbers they then have. */
+  placesGivenUp(): void {
+    for (const unit of this.#units) if (unit.kind === 'sealed') unit.placed = null
+    if (this.#state.in === 'sealed') for (const answer of this.#state.answers) answer.placeGivenUp()
   }
 
   dispose(): void {
@@ -232,12 +266,28 @@ export class FetchWork implements Work {
       return true
     }
     if (uid !== null) this.#host.mailbox.learn(uid, verdict.is)
-    if (verdict.is === 'plain') for (const piece of verdict.pieces) this.#host.toClient(piece)
-    else {
-      if (number !== null) this.#found.push({ number, uid, sealed: true })
+    if (this.#holdsTooMuch) {
+      if (number !== null) this.#again.push(number)
       this.#tellNews(answer, bytes)
+      return true
+    }
+    this.#taken++
+    if (verdict.is === 'plain') for (const piece of verdict.pieces) this.#host.toClient(piece)
+    else if (number !== null && !this.#stopped) {
+      const pattern = lightPattern(Buffer.concat(verdict.pieces))
+      this.#units.push({ kind: 'sealed', number, uid, placed: { place: this.#host.place(), pattern } })
     }
     return true
+  }
+
+  /**
+   * Behind a sealed message's place answers wait for it. Those past the limit are let go, to be asked for again behind
+   * what waits: the order stays the server's, however long the mailbox is.
+   */
+  get #holdsTooMuch(): boolean {
+    const { octets, limitOctets } = this.#host.held
+    this.#tooMuch ||= octets > limitOctets
+    return this.#tooMuch
   }
 
   /** Flags that came with an answer that is ours, without having been asked for: somebody has changed them. */
@@ -249,22 +299,27 @@ export class FetchWork implements Work {
   }
 
   #learned(): void {
-    if (this.#state.in === 'both') this.#answeredPlain = true
-    if (this.#unsure.length > 0) {
-      const [set] = printSets(this.#unsure.splice(0, MAX_UNSURE), MAX_SET_OCTETS)
-      const tag = this.#host.nextTag()
-      this.#state = { in: 'learning', tag }
-      this.#host.toUpstream(`${tag} ${this.#verb} ${set} (UID ${MARK_FIELDS})\r\n`)
-      return
-    }
     const found = this.#found
     this.#found = []
-    if (!this.#answeredPlain && !found.some((each) => each.sealed)) {
+    if (this.#evidence === null && !found.some((each) => each.sealed)) {
       this.#state = { in: 'over' }
       this.#pass(this.#fetch.withoutVanished)
       return
     }
     this.#startUnits(found)
+  }
+
+  /** What is left of the set, if anything is. */
+  #askAgain(): void {
+    if (this.#again.length > 0 && this.#evidence !== null) {
+      const numbers = this.#again.splice(0, Math.min(MAX_AGAIN, Math.max(1, this.#taken)))
+      this.#askBoth(this.#evidence, printSets(numbers, MAX_SET_OCTETS)[0]!, this.#fetch.partModifiers)
+    } else if (this.#unsure.length > 0 && !this.#stopped) {
+      const [set] = printSets(this.#unsure.splice(0, MAX_UNSURE), MAX_SET_OCTETS)
+      const tag = this.#host.nextTag()
+      this.#state = { in: 'learning', tag }
+      this.#host.toUpstream(`${tag} ${this.#verb} ${set} (UID ${MARK_FIELDS})\r\n`)
+    } else this.#finish()
   }
 
   #startUnits(found: readonly { number: number; uid: number | null; sealed: boolean }[]): void {
@@ -277,7 +332,7 @@ export class FetchWork implements Work {
     for (const { number, uid, sealed } of found) {
       if (sealed) {
         flush()
-        units.push({ kind: 'sealed', number, uid })
+        units.push({ kind: 'sealed', number, uid, placed: null })
       } else plain.push(number)
     }
     flush()
@@ -286,15 +341,19 @@ export class FetchWork implements Work {
   }
 
   #next(): void {
-    const unit = this.#stopped ? undefined : this.#units.pop()
+    if (this.#stopped)
+      for (const unit of this.#units.splice(0).reverse()) if (unit.kind === 'sealed') unit.placed?.place.fill(null)
+    const unit = this.#units.pop()
     if (unit === undefined) {
-      this.#finish()
+      this.#askAgain()
       return
     }
     if (unit.kind === 'sealed') {
       this.#state = { in: 'sealed', answers: [] }
+      this.#advancing = true
       this.#begin(unit)
-      this.#fill()
+      this.#advancing = false
+      this.#advance()
       return
     }
     const { items, partModifiers } = this.#fetch
@@ -325,31 +384,35 @@ export class FetchWork implements Work {
 
   #begin(unit: Extract<Unit, { kind: 'sealed' }>): void {
     if (this.#state.in !== 'sealed') return
-    const answer = new SealedAnswer(this.#host, this.#fetch, unit.number, unit.uid, this.#budget, () => this.#advance())
+    const answer = new SealedAnswer(this.#host, this.#fetch, unit, this.#budget, () => this.#advance())
     this.#state.answers.push(answer)
     answer.start()
   }
 
-  /** Lets those speak whose turn it is. */
+  /** Lets those speak whose turn it is, and begins with those that follow. One may be ready as it begins. */
   #advance(): void {
     const state = this.#state
-    if (state.in !== 'sealed') return
-    if (this.#emitting) return
-    for (let first = state.answers[0]; first?.ready === true; first = state.answers[0]) {
+    if (state.in !== 'sealed' || this.#advancing) return
+    this.#advancing = true
+    do {
+      this.#emitReady(state.answers)
+      if (!this.#emitting) this.#fill()
+    } while (!this.#emitting && state.answers[0]?.ready === true)
+    this.#advancing = false
+    if (state.answers.length === 0 && !this.#emitting) this.#next()
+  }
+
+  #emitReady(answers: SealedAnswer[]): void {
+    for (let first = answers[0]; first?.ready === true && !this.#emitting; first = answers[0]) {
       this.#emitting = true
-      let atOnce = true
       first.emit((failure) => {
         this.#emitting = false
-        state.answers.shift()
+        answers.shift()
         this.#failure ??= failure
-        if (!atOnce) this.#advance()
+        // A large one was under way, with what the server said.
+        this.#advance()
       })
-      atOnce = false
-      // A large answer is under way; it goes on with what the server says.
-      if (this.#emitting) return
     }
-    if (state.answers.length > 0) this.#fill()
-    else this.#next()
   }
 
   #finish(): void {

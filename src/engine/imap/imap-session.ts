@@ -288,6 +288,7 @@ export class ImapSession implements Session {
   }
 
   #bye(say: GatewayError, why: GatewayError | 'drained'): void {
+    this.#relay?.release()
     if (this.#relay?.streaming !== true) this.#toClient(Buffer.from(`${byeLine(say)}\r\n`))
     this.#close(why)
   }

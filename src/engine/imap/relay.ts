@@ -35,9 +35,14 @@ export interface RelayOptions {
   readonly toClient: (bytes: Buffer) => void
 }
 
+/** Some answers in their order, however small the buffers are. */
+const MIN_HELD_OCTETS = 64 * 1024
+
 export class Relay {
   readonly #host: WorkHost & { mailbox: Mailbox }
   readonly #output: ClientOutput
+  /** Octets that a work may let wait for the order's sake; as much again is for what the server says unasked. */
+  readonly #heldLimit: number
   readonly #queue: CommandQueue
   readonly #intake: CommandIntake
   #ownTag = 0
@@ -48,7 +53,9 @@ export class Relay {
 
   constructor(options: RelayOptions) {
     const { account, out, reader } = options
-    this.#output = new ClientOutput(options.toClient)
+    const { maxbufOctets } = account.settings
+    this.#heldLimit = Math.max(MIN_HELD_OCTETS, maxbufOctets / 2)
+    this.#output = new ClientOutput(options.toClient, 2 * this.#heldLimit, () => this.#queue.active?.placesGivenUp?.())
     this.#host = this.#hostFor(options)
     this.#queue = new CommandQueue({ account, out, reader, host: this.#host })
     this.#intake = new CommandIntake(this.#host, this.#queue, reader)
@@ -58,6 +65,7 @@ export class Relay {
     const { settings } = account
     const sizes = account.profile.imap?.sizes ?? settings.sizes
     const output = this.#output
+    const limitOctets = this.#heldLimit
     return {
       out,
       mailbox: new Mailbox(),
@@ -78,6 +86,13 @@ export class Relay {
       nextTag: () => `VES${++this.#ownTag}`,
       toUpstream: (bytes) => out.send('upstream', bytes),
       toClient: (bytes) => output.send(bytes),
+      place: () => output.place(),
+      held: {
+        limitOctets,
+        get octets() {
+          return output.heldOctets
+        },
+      },
       stream: (bytes) => output.stream(bytes),
       streamed: (complete) => output.streamed(complete),
       hangUp: () => {
@@ -159,7 +174,13 @@ export class Relay {
     else this.#toClient(piece.bytes)
   }
 
+  /** The session ends: what waits for an answer goes without it. */
+  release(): void {
+    this.#output.release()
+  }
+
   dispose(): void {
+    this.release()
     this.#queue.dispose()
     this.#intake.dispose()
   }

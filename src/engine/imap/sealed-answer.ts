@@ -4,6 +4,7 @@
  */
 import { GatewayError } from '../../base/errors.ts'
 import type { SealedSizes } from '../seal/exactness.ts'
+import type { Place } from './client-output.ts'
 import { stringAt } from './cursor.ts'
 import { type FetchCommand, isContent, setsSeen } from './fetch-command.ts'
 import type { ContentItem, FetchItem } from './fetch-items.ts'
@@ -20,6 +21,12 @@ import type { MessageView } from './view/message-view.ts'
 import { type AnswerPiece, answerContent, outlinePieces, piecesOf } from './view-answer.ts'
 import type { LiteralSink, WorkHost } from './work.ts'
 
+/** Where the answer belongs, and the server's own to the client's items as it stood there. */
+export interface AnswerPlace {
+  readonly place: Place
+  readonly pattern: { readonly answer: FetchAnswer; readonly bytes: Buffer }
+}
+
 export class SealedAnswer {
   readonly #host: WorkHost
   readonly #fetch: FetchCommand
@@ -32,7 +39,9 @@ export class SealedAnswer {
   #contentTag: string | null = null
   #patternTag: string | null = null
   #patternAsked = false
-  #pattern: { readonly answer: FetchAnswer; readonly bytes: Buffer } | null = null
+  #pattern: AnswerPlace['pattern'] | null = null
+  /** Null: it is told wherever it is ready. */
+  #place: Place | null = null
   /** Attributes that were told after the pattern, as they stand in an answer. */
   readonly #news = new Map<string, Buffer>()
   /** Sequence number as it is now; 0 = expunged meanwhile. */
@@ -49,12 +58,18 @@ export class SealedAnswer {
   #ready = false
   #over = false
 
-  /** @param budget octets that this command has read to learn sizes */
+  /**
+   * @param placed null: the server is asked for a pattern
+   * @param budget octets that this command has read to learn sizes
+   */
   constructor(
     host: WorkHost,
     fetch: FetchCommand,
-    number: number,
-    uid: number | null,
+    {
+      number,
+      uid,
+      placed,
+    }: { readonly number: number; readonly uid: number | null; readonly placed: AnswerPlace | null },
     budget: { octets: number },
     done: () => void,
   ) {
@@ -64,6 +79,11 @@ export class SealedAnswer {
     this.#number = number
     this.#uid = uid
     this.#done = done
+    if (placed !== null) {
+      this.#place = placed.place
+      this.#pattern = placed.pattern
+      this.#patternAsked = true
+    }
     this.#opened = uid === null ? null : host.opened.get(uid)
   }
 
@@ -223,6 +243,8 @@ export class SealedAnswer {
         return true
       }
     }
+    // The client gets it behind the place.
+    if (this.#place !== null) return false
     if (this.#pattern !== null) {
       // Newer flags than the pattern has: an answer with the old ones must not follow them.
       for (const { name, label, value } of answer.items) this.#news.set(name, bytes.subarray(label[0], value[1]))
@@ -277,7 +299,21 @@ export class SealedAnswer {
     return tag
   }
 
+  /** The place is none any more: what the client was told since may be newer than the pattern. */
+  placeGivenUp(): void {
+    if (this.#place === null) return
+    this.#place = null
+    this.#pattern = null
+    this.#patternAsked = false
+    this.#ready = false
+    this.#settle()
+  }
+
   #askPattern(items: string): void {
+    if (this.#pattern !== null) {
+      this.#settle()
+      return
+    }
     this.#patternAsked = true
     this.#patternTag = this.#ask(items, this.#fetch.partModifiers)
   }
@@ -357,8 +393,10 @@ export class SealedAnswer {
       return
     }
     this.#over = true
-    if (pieces !== null)
-      this.#host.toClient(Buffer.concat(pieces.map((piece) => ('bytes' in piece ? piece.bytes : NOTHING))))
+    const bytes =
+      pieces === null ? null : Buffer.concat(pieces.map((piece) => ('bytes' in piece ? piece.bytes : NOTHING)))
+    if (this.#place !== null) this.#place.fill(bytes)
+    else if (bytes !== null) this.#host.toClient(bytes)
     // A key that is not shared yet is no failure: the message appears once it is (imap.md §5).
     if (failure === null || failure.code === 'ITEM_UNAVAILABLE') {
       next(null)
@@ -369,9 +407,12 @@ export class SealedAnswer {
   }
 
   #pieces(opened: Opened | GatewayError | null): AnswerPiece[] | null {
-    if (opened === null || this.#pattern === null || this.#sequence === 0) return null
+    if (opened === null || this.#pattern === null) return null
+    // At its place the message had the number that the pattern has, whatever was expunged since.
+    const number = this.#place === null ? this.#sequence : this.#pattern.answer.number
+    if (number === 0) return null
     return render({
-      number: this.#sequence,
+      number,
       ...this.#pattern,
       items: this.#fetch.items,
       news: this.#news,

@@ -13,7 +13,7 @@ import {
   printItem,
   printSection,
 } from './fetch-items.ts'
-import type { AnswerItem, FetchAnswer } from './response.ts'
+import { type AnswerItem, type FetchAnswer, parseFetchAnswer } from './response.ts'
 import type { AnswerPiece } from './view-answer.ts'
 
 /** The client's items as asked for the pattern: sections cost one octet, and still set \Seen where the client's would. */
@@ -24,6 +24,23 @@ export function lightItems(items: readonly FetchItem[]): string {
 function lightItem(item: FetchItem): string {
   if (item.kind !== 'section') return printItem(item)
   return printItem({ ...item, name: 'BODY', partial: { start: 0, count: 1 } })
+}
+
+/**
+ * A pattern from an answer to the client's own items: the values of content give way to NIL, since nobody looks at them
+ * and they may be long.
+ * @param bytes of a whole answer; borrowed
+ */
+export function lightPattern(bytes: Buffer): { readonly answer: FetchAnswer; readonly bytes: Buffer } {
+  const { number, items } = parseFetchAnswer(bytes)
+  const texts = items.map(({ name, label, value }) => {
+    if (ATTRIBUTES.has(name)) return bytes.toString('latin1', label[0], value[1])
+    // As lightItem asks for it.
+    if (name === 'RFC822.HEADER') return 'BODY[HEADER] NIL'
+    return `${bytes.toString('latin1', ...label)} NIL`
+  })
+  const light = Buffer.from(`* ${number} FETCH (${texts.join(' ')})\r\n`, 'latin1')
+  return { answer: parseFetchAnswer(light), bytes: light }
 }
 
 /** One key for a request and its answer: the section without case, quotes and origin. */

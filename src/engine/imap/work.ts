@@ -7,6 +7,7 @@
 import type { Sizes } from '../account.ts'
 import type { Asking } from '../asking.ts'
 import type { MailSettings } from '../settings.ts'
+import type { Place } from './client-output.ts'
 import type { Mailbox } from './mailbox.ts'
 import type { OpenedCache } from './opened.ts'
 import type { OutlineCache } from './outline-cache.ts'
@@ -33,6 +34,8 @@ export interface Work {
   continuation(line: Buffer): void
   expunged(number: number): void
   vanished(ranges: readonly (readonly [number, number])[]): void
+  /** What waited behind its places was too much: they are none any more. */
+  placesGivenUp?(): void
   readonly wantsUpstream: boolean
   /** The client's connection or the session is over. */
   dispose(): void
@@ -66,6 +69,10 @@ export interface WorkHost {
   nextTag(): string
   toUpstream(bytes: Buffer | string): void
   toClient(bytes: Buffer | string): void
+  /** Keeps the place of an answer in the order of what goes to the client; not to be used beside `stream`. */
+  place(): Place
+  /** Octets that wait behind places, and how many a work should let wait. */
+  readonly held: { readonly octets: number; readonly limitOctets: number }
   /** A response that is too large to be held begins: until `streamed(true)` nothing else goes to the client. */
   stream(bytes: Buffer): void
   /** It is complete; `false`: it never will be, and the session must end. */

@@ -78,7 +78,7 @@ export class HttpFront {
   /** Of the request that is streamed. */
   #pace: UploadPace | null = null
   #stillPeriods = 0
-  /** Of a tunnel's client since the last beat: it sent something, or took what waited for it. */
+  /** Of a tunnel's client since the last beat: it sent something, or took what waited for it, or its octets were taken. */
   #isAlive = true
   #isAwaited = false
   #silentBeats = 0
@@ -178,16 +178,18 @@ export class HttpFront {
   /** The proxy has taken so many octets of the tunnel's. */
   taken(octets: number): void {
     this.#takenOctets += octets
+    if (octets > 0) this.#isAlive = true
     if (this.#phase === 'tunnel' && this.#underWay <= MAX_UNDER_WAY_OCTETS / 2) this.#client.resume()
   }
 
   /**
-   * Comes to a tunnel every so often. Nothing can be told of a client that we hold back.
+   * Comes to a tunnel every so often. A client that we hold back shows no sign of life, nor that it is gone: what its proxy
+   * takes counts for it, and a proxy that takes nothing for so long loses it.
    * @returns true: there was no sign of life since the last one, and it should be pinged
    */
   beat(): boolean {
     if (this.#phase !== 'tunnel') return false
-    const isAlive = this.#isAlive || this.#client.isPaused()
+    const isAlive = this.#isAlive
     this.#silentBeats = isAlive ? 0 : this.#silentBeats + 1
     this.#isAlive = false
     this.#isAwaited = this.#client.writableLength > 0

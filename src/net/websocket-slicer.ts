@@ -58,7 +58,8 @@ export class WebSocketSlicer {
   /** As far as can be told from what is here. */
   #headSize(): number {
     const length = this.#head[1]
-    if (length === undefined) return 2
+    // Without a mask it is a breach, and nothing is waited for.
+    if (length === undefined || (length & MASKED) === 0) return 2
     return 6 + ((length & 127) === 126 ? 2 : (length & 127) === 127 ? 8 : 0)
   }
 
@@ -68,18 +69,13 @@ export class WebSocketSlicer {
     const [first, second] = [head[0]!, head[1]!]
     const opcode = first & 15
     const short = second & 127
+    if ((second & MASKED) === 0) return this.#breach(out)
     const length = short === 126 ? head.readUInt16BE(2) : short === 127 ? Number(head.readBigUInt64BE(2)) : short
     this.#isControl = opcode >= CLOSE
     const isLegal = this.#isControl
       ? opcode <= PONG && (first & FIN) !== 0 && short <= 125
       : opcode <= BINARY && (opcode === CONTINUATION) === this.#inMessage && Number.isSafeInteger(length)
-    if (!isLegal || (first & 0x70) !== 0 || (second & MASKED) === 0) {
-      this.#over = true
-      const reason = Buffer.alloc(2)
-      reason.writeUInt16BE(PROTOCOL_ERROR)
-      out.push(Buffer.concat([Buffer.from([FIN | CLOSE, MASKED | 2, 0, 0, 0, 0]), reason]))
-      return
-    }
+    if (!isLegal || (first & 0x70) !== 0) return this.#breach(out)
     this.#left = length
     if (this.#isControl) {
       out.push(head)
@@ -87,6 +83,13 @@ export class WebSocketSlicer {
     }
     this.#inMessage = (first & FIN) === 0
     this.#mask = head.subarray(-4)
+  }
+
+  #breach(out: Buffer[]): void {
+    this.#over = true
+    const reason = Buffer.alloc(2)
+    reason.writeUInt16BE(PROTOCOL_ERROR)
+    out.push(Buffer.concat([Buffer.from([FIN | CLOSE, MASKED | 2, 0, 0, 0, 0]), reason]))
   }
 
   #sliceHead(octets: number): Buffer {

@@ -102,6 +102,8 @@ test('a breach ends it with 1002 and nothing more', () => {
     assert.deepEqual(control, ['8:03ea'])
     assert.ok(!data.includes('after'))
   }
+  // Four octets of a mask would be waited for in vain.
+  assert.deepEqual(sliced(Buffer.from([0x82, 1])).control, ['8:03ea'])
 })
 
 test('fuzz: legal frames keep their octets at every split; anything else gives whole frames', () => {

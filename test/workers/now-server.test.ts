@@ -682,6 +682,39 @@ test('a client that is gone without a word loses its tunnel, and the proxy learn
   slow.destroy()
 })
 
+test('a client that is held back stays while the proxy takes anything, and not for ever where it does not', async () => {
+  const proxies: Duplex[] = []
+  const { port, now, over } = await tunnelled({ proxies })
+  const socket = connect(port, '127.0.0.1', () => socket.write(UPGRADE))
+  await once(socket, 'data')
+  const head = Buffer.from([0x82, 0xff, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0])
+  socket.write(head)
+  let written = 0
+  const pour = (): void => {
+    do written += 65_536
+    while (socket.write(Buffer.alloc(65_536, 'x')))
+  }
+  socket.on('drain', pour).on('error', () => {})
+  pour()
+  let isOver = false
+  void over[0]!.then(() => {
+    isOver = true
+  })
+  await stalled(() => written)
+  for (let beat = 0; beat < 20; beat++) {
+    now.beat()
+    await once(proxies[0]!, 'readable')
+    proxies[0]!.read()
+    await stalled(() => written)
+    assert.equal(isOver, false, `beat ${beat}`)
+  }
+  // It may be gone by now, and nobody would know.
+  socket.off('drain', pour)
+  for (let beat = 0; beat < 6; beat++) now.beat()
+  await over[0]
+  socket.destroy()
+})
+
 test('a thousand tunnels at once', async () => {
   const proxies: Duplex[] = []
   const { url, now } = await tunnelled({ proxies })

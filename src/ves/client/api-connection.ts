@@ -3,7 +3,8 @@
  * repetition where it is safe, the circuit breaker, and what each status means. Knows nothing of vaults and items.
  *
  * Rule: only 200 with a JSON object that has a `result` is success, and "not found" is only what the repository itself
- * says in JSON: a 404 of some proxy on the way must never be taken for "this recipient has no vault".
+ * says, by the type `NotFound`: a 404 of something on the way, also in JSON, must never be taken for "this recipient has
+ * no vault".
  */
 import type { Readable } from 'node:stream'
 import { type Dispatcher, Pool } from 'undici'
@@ -299,7 +300,7 @@ function judge(status: number, octets: Buffer, request: ApiRequest): ApiAnswer {
     message: first === undefined ? null : optionalText(first, 'message'),
   }
   if (status === 401 || status === 403) throw new GatewayError('VES_DENIED', detail)
-  if (status === 404) throw new GatewayError('VES_NOT_FOUND', detail)
+  if (status === 404 && detail.type === 'NotFound') throw new GatewayError('VES_NOT_FOUND', detail)
   if (status === 503) throw new GatewayError('VES_QUOTA', detail)
   if (status === 501) throw new GatewayError('VES_UNSUPPORTED', detail)
   throw new GatewayError('VES_SERVER', detail)

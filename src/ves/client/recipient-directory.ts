@@ -48,7 +48,8 @@ export class RecipientDirectory {
     return this.#cache.get(cacheKey(external), async () => {
       const body = { externals: [external], type: 'secondary', $op: 'fetch' }
       const found = await orNull(this.#api.request({ path: `vaultKeys?fields=${KEY_FIELDS}`, body }))
-      if (found === null || found.result.type !== 'secondary') return null
+      // An answer without a type says nothing, least of all that there is no vault.
+      if (found === null || textAt(found.result, 'type') !== 'secondary') return null
       return this.readVault(found.result, external)
     })
   }

@@ -147,7 +147,9 @@ export class VaultSession implements VesSession {
   }
 
   async itemExists(uri: string): Promise<boolean> {
-    return (await orNull(this.fetchItem(parseVesUri(uri, this.client.domain), 'id'))) !== null
+    const item = await orNull(this.fetchItem(parseVesUri(uri, this.client.domain), 'id'))
+    // An object without an id is no item.
+    return item !== null && idAt(item) >= 0
   }
 
   async hasAccess(uri: string): Promise<boolean> {

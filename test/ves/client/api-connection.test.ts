@@ -48,6 +48,9 @@ describe('what an answer means', () => {
     // What a proxy says, not the repository: never "there is no such vault".
     [{ status: 404, text: '<html>not found</html>' }, 'VES_SERVER'],
     [{ status: 404, json: {} }, 'VES_SERVER'],
+    [{ status: 404, json: { errors: [] } }, 'VES_SERVER'],
+    [{ status: 404, json: { errors: [{ status: '404', title: 'Not Found' }] } }, 'VES_SERVER'],
+    [{ status: 404, json: { errors: [{ type: 'NoRoute', message: 'no such service' }] } }, 'VES_SERVER'],
     [{ status: 502, text: 'bad gateway' }, 'VES_SERVER'],
     [{ status: 200, text: 'hello' }, 'VES_PARSE'],
     [{ status: 200, json: { result: null } }, 'VES_PARSE'],

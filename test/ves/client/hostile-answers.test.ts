@@ -96,3 +96,14 @@ test('an unknown algorithm is named, with the vault it is of', async () => {
     return true
   })
 })
+
+test('an answer with nothing in it is no word about a vault or an item', async () => {
+  const client = repository.client()
+  const session = await client.unlock(vaultOf('ann@h.org'), password)
+  for (const result of [{}, { id: 5 }, { id: 5, type: null }, { type: 1 }] as JsonObject[]) {
+    client.api.request = async () => ({ attn: null, result })
+    const isParse = (error: GatewayError): boolean => error.code === 'VES_PARSE'
+    await assert.rejects(session.recipientVault('bob@h.org'), isParse, JSON.stringify(result))
+    if (result.id === undefined) await assert.rejects(session.itemExists('ves://vesmail/bob@h.org!plain'), isParse)
+  }
+})

@@ -181,6 +181,7 @@ export const FAULTS = {
   ),
   EIGHT_BIT_UNSUPPORTED: fault('client', false, null, 'The provider takes no 8-bit mail', '554 5.6.3', 'NO', 415),
   SMTPUTF8_UNSUPPORTED: fault('client', false, null, 'The provider takes no UTF-8 addresses', '553 5.6.7', 'NO', 415),
+  NO_RECIPIENTS: fault('client', false, null, 'No valid recipients', '554 5.5.1', 'NO', 400),
   TOO_MANY_RECIPIENTS: fault('client', false, null, 'Too many recipients', '452 4.5.3', 'NO [LIMIT]', 413),
   TLS_INJECTION: fault('client', false, null, 'Input after STARTTLS', '554 5.5.1', 'BYE', 400),
   SASL_CANCELLED: fault('client', false, null, 'Authentication cancelled', '501 5.7.0', 'BAD', 400),

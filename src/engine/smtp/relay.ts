@@ -171,6 +171,11 @@ export class Relay {
       this.#over(reply.code === 421 ? reply : lostReply(error), error)
       return
     }
+    // A client that is told `3yz` where that means nothing may begin to write its message, to be read as commands here.
+    if (reply.code >= 300 && reply.code < 400 && !(reply.code === 354 && exchange.send === 'DATA')) {
+      this.onProviderGone(new GatewayError('UPSTREAM_UNEXPECTED', { code: reply.code }))
+      return
+    }
     const seen = this.#promisedEnhanced && !this.#capabilities.enhancedStatusCodes ? withEnhancedCode(reply) : reply
     // Only then done: settling may put further commands into the queue.
     exchange.reply = exchange.settle(seen)
@@ -287,18 +292,12 @@ export class Relay {
 
   #data(args: string): void {
     const envelope = this.#envelope
-    if (args !== '') throw new GatewayError('SYNTAX', { reason: 'DATA takes no parameters' })
-    if (envelope === null) throw new GatewayError('SMTP_SEQUENCE', { verb: 'DATA' })
-    if (envelope.accepted.length === 0) {
-      this.#reset()
-      this.answer(replyOf(554, '5.5.1 No valid recipients'))
+    const refusal = refusalOfData(args, envelope)
+    if (envelope === null || refusal !== null) {
+      this.#refuseData(refusal ?? new GatewayError('SMTP_SEQUENCE', { verb: 'DATA' }))
       return
     }
     const { outcome } = envelope
-    if (outcome === 'plain' && envelope.mustBeSevenBit) {
-      this.#reset()
-      throw new GatewayError('EIGHT_BIT_UNSUPPORTED')
-    }
     this.#stage = 'opening'
     for (const copy of this.#blindCopies(outcome)) this.#blindCopy(copy)
     this.#forward('DATA', (reply) => {
@@ -309,13 +308,22 @@ export class Relay {
       this.#stage = 'commands'
       this.#reset()
       if (isPositive(reply) || this.#options.unread() > 0) {
-        // Input behind a refused DATA is a message's: to read it as commands would let it write some.
         const error = new GatewayError('UPSTREAM_UNEXPECTED', { at: 'DATA', code: reply.code })
         this.#over(isPositive(reply) ? lostReply(error) : reply, error)
         return null
       }
       return reply
     })
+  }
+
+  /** Input behind a refused DATA is a message's: to read it as commands would let it write some. */
+  #refuseData(error: GatewayError): void {
+    if (this.#options.unread() > 0) {
+      this.#over(transactionReply(error), error)
+      return
+    }
+    if (error.code !== 'SYNTAX' && this.#envelope !== null) this.#reset()
+    throw error
   }
 
   #blindCopies(outcome: Outcome): string[] {
@@ -431,6 +439,15 @@ export class Relay {
     this.#queue.length = 0
     this.#options.end(reply, why)
   }
+}
+
+/** What is wrong with a DATA within this transaction; null: nothing, where there is one. */
+function refusalOfData(args: string, envelope: Envelope | null): GatewayError | null {
+  if (args !== '') return new GatewayError('SYNTAX', { reason: 'DATA takes no parameters' })
+  if (envelope === null) return null
+  if (envelope.accepted.length === 0) return new GatewayError('NO_RECIPIENTS')
+  const isRefused = envelope.outcome === 'plain' && envelope.mustBeSevenBit
+  return isRefused ? new GatewayError('EIGHT_BIT_UNSUPPORTED') : null
 }
 
 export function parseMode(text: string): SealMode | null {

@@ -24,6 +24,8 @@ const DATA_MS = 900_000
 const MAX_FAILED_LOGINS = 3
 /** Commands that we refuse before we hang up: who sends that many is no mail client. */
 const MAX_BAD_COMMANDS = 20
+/** Mail programs need five before they are logged in; silence alone would let others stay for ever. */
+const MAX_EARLY_COMMANDS = 100
 const BAD_FAULTS: readonly string[] = ['SYNTAX', 'SMTP_SEQUENCE', 'SASL_SEQUENCE', 'SASL_CANCELLED']
 /** Unread input of a client that need not wait, as while a message is being sealed. */
 const MAX_UNREAD_OCTETS = 64 * 1024
@@ -67,6 +69,7 @@ export class SmtpSession implements Session {
   #sasl: SaslServer | null = null
   #failedLogins = 0
   #badCommands = 0
+  #earlyCommands = 0
   #clientLogin: ClientLogin | null = null
   #relay: Relay | null = null
   /** Read, but its turn has not come. */
@@ -190,13 +193,20 @@ export class SmtpSession implements Session {
   }
 
   #bad(): void {
-    if (++this.#badCommands < MAX_BAD_COMMANDS) return
-    this.#reply(replyOf(421, '4.7.0 Too many errors'))
-    this.#close(new GatewayError('SYNTAX', { reason: 'too many errors' }))
+    if (++this.#badCommands >= MAX_BAD_COMMANDS) this.#tooMany('errors')
+  }
+
+  #tooMany(what: string): void {
+    this.#reply(replyOf(421, `4.7.0 Too many ${what}`))
+    this.#close(new GatewayError('SYNTAX', { reason: `too many ${what}` }))
   }
 
   #command(command: Command): void {
     const { verb, args } = command
+    if (this.#relay === null && ++this.#earlyCommands > MAX_EARLY_COMMANDS) {
+      this.#tooMany('commands before login')
+      return
+    }
     const allowed: readonly string[] = ALLOWED[this.#phase]
     if (!allowed.includes(verb)) {
       this.#outOfPlace(verb)

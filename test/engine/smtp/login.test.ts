@@ -109,7 +109,7 @@ test('commands before login', () => {
   `)
 })
 
-test('STARTTLS forgets EHLO', () => {
+test('STARTTLS forgets EHLO and XVES MODE', () => {
   const one = player({ start: { tls: false } }).play(`
   S: 220 gw.example ESMTP VESmail ready.
   C: EHLO client.example
@@ -127,8 +127,12 @@ test('STARTTLS forgets EHLO', () => {
   S: 530 5.7.11 XVES-80 Denied, STARTTLS first
   C: STARTTLS x
   S: 501 5.5.4 Syntax error
+  C: XVES MODE PLAIN
+  S: 250 XVES MODE PLAIN
   C: STARTTLS
   S: 220 2.0.0 Ready to start TLS
+  C: XVES MODE
+  S: 250 XVES MODE REJECT
   C: ${AUTH}
   S: 503 5.5.1 EHLO first
   C: STARTTLS
@@ -324,6 +328,42 @@ test('STARTTLS to the provider at every level but none', () => {
   }
 })
 
+test('after STARTTLS the list of before counts for nothing', () => {
+  const list = (auth: string): string => `P: 250-p\nP: 250-STARTTLS\nP: 250 AUTH ${auth}`
+  withProvider({ tls: { level: 'high', persist: false } }).play(`
+  ${GREETED}
+  C: ${AUTH}
+  ${EHLO}
+  ${list('PLAIN')}
+  U: STARTTLS
+  P: 220 go
+  U: EHLO client.example
+  ${list('LOGIN')}
+  U: AUTH LOGIN`)
+})
+
+test('replies that nobody asked for, before STARTTLS and while a token is fetched', () => {
+  const tlsError = 'S: 454 4.7.0 XVES-18 TLS error'
+  withProvider({ tls: { level: 'high', persist: false } }).play(`
+  ${GREETED}
+  C: ${AUTH}
+  ${EHLO}
+  P: 250-p
+  P: 250-STARTTLS
+  P: 250 AUTH PLAIN
+  P: 220 go
+  ${tlsError}`)
+  const password = new Secret('https://login.example/token#a=b')
+  withProvider({ password }, { answers: { token: () => HOLD } }).play(`
+  ${LOGIN}
+  P: 250-p
+  P: 250 AUTH XOAUTH2
+  P: 235 2.7.0 welcome
+  S: 454-4.7.0 XVES-20 Unexpected response from the remote server
+  S: 454-235 2.7.0 welcome
+  S: 454 4.7.0 Check the server, login and password in the VESmail profile`)
+})
+
 test('TLS from the first octet: no STARTTLS although it is offered', () => {
   const one = withProvider({ tls: { level: 'high', persist: true } }).play(`
   ${GREETED}
@@ -505,6 +545,28 @@ test('silence before login ends it; at the provider too', () => {
   assert.equal((one.closed as GatewayError).code, 'TIMEOUT')
   const two = player({ answers: { login: () => HOLD } }).play(`${GREETED}\nC: ${AUTH}\n! deadline\nS: 420 Timeout`)
   assert.equal((two.closed as GatewayError).code, 'TIMEOUT')
+})
+
+test('a client that never logs in is hung up on, however polite', () => {
+  const one = player()
+  one.output.client = ''
+  one.feed('client', Buffer.from('NOOP\r\n'.repeat(200)))
+  assert.equal(one.output.client, `${'250 2.0.0 OK\r\n'.repeat(100)}421 4.7.0 Too many commands before login\r\n`)
+  assert(one.closed !== null)
+})
+
+test('BDAT before login: its octets are nobody’s commands', () => {
+  const one = player().play('S: 220 gw.example ESMTP VESmail ready.')
+  one.feed('client', Buffer.from('BDAT 12 LAST\r\nQUIT\r\nNOOP\r\n'))
+  one.play('S: 503 5.5.1 Authentication first')
+  assert(one.closed !== null)
+})
+
+test('what a client sends while it is being logged in waits, and no more of it is read than has a place', () => {
+  const one = player({ answers: { login: () => HOLD } }).play(`${GREETED}\nC: ${AUTH}`)
+  assert(one.session.wants('client'))
+  one.feed('client', Buffer.from('NOOP\r\n'.repeat(12_000)))
+  assert(!one.session.wants('client'))
 })
 
 test('a client that only makes errors is hung up on', () => {

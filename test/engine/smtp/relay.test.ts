@@ -358,6 +358,106 @@ test('input behind DATA waits for the answer; after a refusal it is not run as c
   assert(one.closed !== null)
 })
 
+test('input behind a DATA that we refuse is not run as commands either', () => {
+  const smuggled = `
+  C: Subject: x
+  C: MAIL FROM:<evil@example.org>
+  C: RCPT TO:<carol@example.org>`
+  const refusals: [string, World, readonly string[], string][] = [
+    ['', {}, ALL, '503 5.5.1 Bad sequence of commands'],
+    [MAIL, {}, ALL, '554 5.5.1 No valid recipients'],
+    [MAIL, {}, ALL, '501 5.5.4 Syntax error'],
+    [
+      MAIL.replaceAll('org>', 'org> BODY=8BITMIME').replace(
+        'U: MAIL FROM:<alice@example.org> BODY=8BITMIME',
+        'U: MAIL FROM:<alice@example.org>',
+      ) + RCPT_BOB.replace(/(S: 250) (2.1.5) Ok/, `$1-$2 Ok\n  $1 $2 ${WARNING}`),
+      { mode: 'FALLBACK', answers: { recipient: () => new GatewayError('RECIPIENT_WITHOUT_VAULT') } },
+      without('8BITMIME'),
+      '554 5.6.3 The provider takes no 8-bit mail',
+    ],
+  ]
+  for (const [before, world, keywords, reply] of refusals) {
+    const data = reply.startsWith('501') ? 'DATA x' : 'DATA'
+    const one = joined(world, keywords).play(`${before}\n  C: ${data}${smuggled}\n  S: ${reply}`)
+    assert(one.closed !== null, reply)
+  }
+})
+
+test('a reply 3yz where none belongs ends the session: nobody is led to write a message', () => {
+  const error = 'XVES-20 Unexpected response from the remote server'
+  const scripts = [
+    'C: MAIL FROM:<alice@example.org>\nU: MAIL FROM:<alice@example.org>\nP: 354 go',
+    `${MAIL}\nC: RCPT TO:<bob@example.org>\nU: RCPT TO:<bob@example.org>\nP: 354 go`,
+    `${MAIL}${RCPT_BOB}\nC: DATA\nU: DATA\nP: 334 go`,
+    // A yes to DATA is no 354.
+    `${MAIL}${RCPT_BOB}\nC: DATA\nU: DATA\nP: 250 2.0.0 Ok`,
+  ]
+  for (const script of scripts) {
+    const one = joined().play(
+      script.replace(/$/, `\nS: 421 4.4.2 ${error}`).replace('P: 250 2.0.0 Ok\n', 'P: 250 2.0.0 Ok\nU: RSET\n'),
+    )
+    assert(one.closed !== null)
+  }
+  const one = joined().play(`${MAIL}${RCPT_BOB}${DATA}${SUBMIT}
+  ${upstream('Subject: a\r\n\r\nHello\r\n', 'REJECT', true)}
+  P: 354 once more
+  S: 451 4.3.0 ${error}
+  S: 421 4.4.2 ${error}`)
+  assert.equal(one.logs.at(-1)?.fields.result, 'outcome unknown')
+})
+
+test('what ends a group waits for all before it, and is not read past', () => {
+  const one = joined().play(`
+  C: NOOP
+  C: EHLO again.example
+  U: NOOP
+  P: 250 2.0.0 Ok
+  S: 250 2.0.0 Ok
+  U: EHLO again.example`)
+  one.feed('upstream', Buffer.from('250-p\r\n250 PIPELINING\r\n'))
+  assert.match(one.output.client, /^250-gw\.example\r\n250-PIPELINING\r\n250-HELP\r\n250 XVES\r\n$/)
+  one.output.client = ''
+  joined().play(`
+  C: MAIL FROM:<alice@example.org>
+  C: BDAT 6 LAST
+  C: RSET
+  U: MAIL FROM:<alice@example.org>
+  P: 250 2.1.0 Ok
+  S: 250 2.1.0 Ok
+  S: 503 5.5.1 BDAT is not supported`)
+})
+
+test('commands under way are bounded; the others wait unread', () => {
+  const one = joined()
+  one.feed('client', Buffer.from('NOOP\r\n'.repeat(100)))
+  assert.equal(one.output.upstream, 'NOOP\r\n'.repeat(64))
+  one.output.upstream = ''
+  one.feed('upstream', Buffer.from('250 2.0.0 Ok\r\n'))
+  assert.equal(one.output.upstream, 'NOOP\r\n')
+  one.output.upstream = ''
+  one.feed('client', Buffer.from('NOOP\r\n'.repeat(12_000)))
+  assert(!one.session.wants('client'), 'what is not read is bounded too')
+})
+
+test('an EHLO that the provider refuses ends the transaction there too', () => {
+  joined().play(`${MAIL}${RCPT_BOB}
+  C: EHLO again.example
+  U: EHLO again.example
+  P: 502 5.5.1 no
+  U: RSET
+  S: 502 5.5.1 no
+  P: 250 2.0.0 Ok
+  C: DATA
+  S: 503 5.5.1 Bad sequence of commands`)
+})
+
+test('a failure whose reply is one of the login gets one of the transaction', () => {
+  joined({ answers: { recipient: () => new GatewayError('BAD_CREDENTIALS') } }).play(`${MAIL}
+  C: RCPT TO:<bob@example.org>
+  S: 451 4.3.0 XVES-6 Invalid VESmail credentials`)
+})
+
 test('the next message may stand right behind the final dot', () => {
   joined().play(`${MAIL}${RCPT_BOB}${DATA}
   C: x
@@ -380,7 +480,6 @@ test('the next message may stand right behind the final dot', () => {
 test('sequence and syntax within the relay', () => {
   joined().play(`
   C: RCPT TO:<bob@example.org>
-  C: DATA
   C: AUTH PLAIN x
   C: STARTTLS
   C: VRFY bob
@@ -391,7 +490,6 @@ test('sequence and syntax within the relay', () => {
   C: MAIL FROM:<a@b> BODY=BINARYMIME
   C: MAIL FROM:<a@b> SIZE=x
   S: 503 5.5.1 Bad sequence of commands
-  S: 503 5.5.1 Bad sequence of commands
   S: 503 5.5.1 AUTH is not permitted any more
   S: 503 5.5.1 STARTTLS is not permitted any more
   S: 502 5.5.1 Command not implemented
@@ -401,6 +499,8 @@ test('sequence and syntax within the relay', () => {
   S: 555 5.5.4 Unsupported parameter
   S: 555 5.5.4 Unsupported parameter
   S: 501 5.5.4 Syntax error
+  C: DATA
+  S: 503 5.5.1 Bad sequence of commands
   ${MAIL}
   C: MAIL FROM:<alice@example.org>
   C: RCPT TO:<>
@@ -482,6 +582,38 @@ test('8BITMIME: 8-bit octets that sealing leaves in plain are refused at the end
   one.output.upstream = ''
   one.play('S: 554 5.6.3 The provider takes no 8-bit mail\nS: 421 4.4.2 The provider takes no 8-bit mail')
   assert.equal(one.hungUp, 'aborted')
+})
+
+test('SIZE in plain: our Received counts', () => {
+  joined({ mode: 'PLAIN' }).play(`
+  C: MAIL FROM:<alice@example.org> SIZE=999600
+  S: 552 5.3.4 Message too large for the provider once it is encrypted
+  C: MAIL FROM:<alice@example.org> SIZE=999488
+  U: MAIL FROM:<alice@example.org> SIZE=1000000
+  P: 250 2.1.0 Ok
+  S: 250-2.1.0 Ok
+  S: 250 2.1.0 ${WARNING}`)
+})
+
+test('AUTH= of MAIL goes on where the provider knows AUTH; an address beyond ASCII needs SMTPUTF8 also unsaid', () => {
+  const mail = 'MAIL FROM:<alice@example.org>'
+  const one = joined().play(`
+  C: ${mail} AUTH=<>
+  U: ${mail} AUTH=<>
+  P: 250 2.1.0 Ok
+  S: 250 2.1.0 Ok
+  C: EHLO again.example
+  U: EHLO again.example`)
+  one.feed('upstream', Buffer.from('250-p\r\n250 PIPELINING\r\n'))
+  one.output.client = ''
+  one.play(`
+  C: ${mail} AUTH=<>
+  U: ${mail}
+  P: 250 2.1.0 Ok
+  S: 250 2.1.0 Ok`)
+  joined({}, without('SMTPUTF8')).play(`
+  C: MAIL FROM:<žofie@example.org>
+  S: 553 5.6.7 The provider takes no UTF-8 addresses`)
 })
 
 test('SMTPUTF8: kept where the provider knows it, 553 5.6.7 where it is needed and lacking', () => {
@@ -640,6 +772,10 @@ test('a forced drain cuts', () => {
 
 test('timers: 120 s for a command, 900 s of silence in data and for the provider', () => {
   const one = joined()
+  assert.equal(one.deadlineMs, 120_000)
+  one.play('C: NOOP\nU: NOOP')
+  assert.equal(one.deadlineMs, 900_000)
+  one.play('P: 250 2.0.0 Ok\nS: 250 2.0.0 Ok')
   assert.equal(one.deadlineMs, 120_000)
   one.play(`${MAIL}${RCPT_BOB}${DATA}`)
   assert.equal(one.deadlineMs, 900_000)

@@ -10,6 +10,7 @@ import { parseSectionSpec, printSection } from './fetch-items.ts'
 import { isDistrusted, type MessageSizes } from './message-sizes.ts'
 import {
   leavesOf,
+  needsEnd,
   needsMeasuring,
   type Outline,
   type OutlineFacts,
@@ -34,6 +35,9 @@ const SMALL_OCTETS = 32 * 1024
 const TAIL_OCTETS = 176
 /** Sealed octets of leaves read for the sizes of one message. */
 const MAX_MEASURED_OCTETS = 512 * 1024
+
+/** A section that is no part: the message itself. */
+const WHOLE = ''
 
 export interface OutlineWish {
   /** Sequence number, or UID with `uid`. */
@@ -63,6 +67,7 @@ export class OutlineReader {
   readonly #tails = new Map<string, Tail>()
   readonly #measured = new Map<string, Size>()
   readonly #toMeasure = new Map<string, OutlineLeaf>()
+  #endTail: Buffer | null = null
   #measuring = 0
   #tailsTagged = false
   #broken: GatewayError | null = null
@@ -226,6 +231,10 @@ export class OutlineReader {
     if (sections.size === 0) return false
     this.#answered = true
     for (const [section, octets] of sections) {
+      if (section === WHOLE) {
+        this.#endTail = Buffer.from(octets)
+        continue
+      }
       const leaf = this.#toMeasure.get(section)
       if (leaf === undefined) {
         const tail = tailOf(octets)
@@ -259,16 +268,16 @@ export class OutlineReader {
     const opener = transforms.outliner((leaf) => leaves.push(leaf))
     runTransform(opener, skeleton, out, (result) => {
       if (this.#stage !== 'opening') return
-      const { declaredSizes: declared, padded, endOctets } = opener.facts
+      const { declaredSizes: declared, padded, end } = opener.facts
       if (result instanceof GatewayError) this.#finish(result)
-      else this.#opened(root, result, { declared, padded, endOctets }, leaves)
+      else this.#opened(root, result, { declared, padded, end }, leaves)
     })
   }
 
   #opened(
     root: SealedPart,
     octets: Buffer,
-    says: Pick<OutlineFacts, 'declared' | 'padded' | 'endOctets'>,
+    says: Pick<OutlineFacts, 'declared' | 'padded' | 'end'>,
     leaves: OutlineFacts['leaves'],
   ): void {
     const common = {
@@ -284,6 +293,7 @@ export class OutlineReader {
     this.#facts = {
       ...common,
       skeletonOctets: this.#skeletonOctets,
+      endTail: null,
       root,
       leaves,
       tails: this.#tails,
@@ -300,7 +310,8 @@ export class OutlineReader {
   }
 
   #outline(): Outline | null {
-    const outline = outlineOf({ ...this.#facts!, tails: this.#tails, measured: this.#measured })
+    const seen = { endTail: this.#endTail, tails: this.#tails, measured: this.#measured }
+    const outline = outlineOf({ ...this.#facts!, ...seen })
     if (outline === null || this.#remembered === null) return outline
     return withRemembered(outline, this.#remembered)
   }
@@ -315,7 +326,10 @@ export class OutlineReader {
     this.#afterRootWithParts(root)
   }
 
-  /** The ends of leaves, and small leaves whole where only their content tells what is asked. */
+  /**
+   * The ends of leaves, and small leaves whole where only their content tells what is asked; and the end of a long
+   * message, which is to be seen before its size is counted.
+   */
   #askLeaves(outline: Outline): void {
     const parts = leavesOf(outline.view.root)
     const items: string[] = []
@@ -331,6 +345,11 @@ export class OutlineReader {
       } else if (leaf.sealed !== null) {
         items.push(`BODY.PEEK[${section}]<${Math.max(0, leaf.part.octets - TAIL_OCTETS)}.${TAIL_OCTETS}>`)
       }
+    }
+    const { end } = this.#facts!
+    if (end !== null && this.#remembered === null && needsEnd(this.#facts!)) {
+      const { tailOctets } = end
+      items.push(`BODY.PEEK[]<${Math.max(0, this.#sealedSize - tailOctets)}.${tailOctets}>`)
     }
     if (items.length === 0) {
       this.#finish(outline)

@@ -12,6 +12,7 @@
 import { GatewayError } from '../../base/errors.ts'
 import { laidOutOctets } from '../mime/transfer/base64-layout.ts'
 import { openedStreamOctets } from '../seal/chunk-cipher.ts'
+import type { AnnouncedEnd } from '../seal/end-record.ts'
 import type { ListedPart, SealedSizes } from '../seal/exactness.ts'
 import { servedLayout } from '../seal/leaf-range.ts'
 import type { OutlinedLeaf } from '../seal/opener.ts'
@@ -90,8 +91,10 @@ export interface OutlineFacts {
   readonly declared: SealedSizes | null
   /** Blank lines may stand behind it (imap.md §3, synchronous mode). */
   readonly padded: boolean
-  /** Octets at its end that opening does not give (`end-record.ts`). */
-  readonly endOctets: number
+  /** At its end there are octets that opening does not give, unless somebody has taken them away (`end-record.ts`). */
+  readonly end: AnnouncedEnd | null
+  /** The last octets of the sealed message, if they were asked for. */
+  readonly endTail: Buffer | null
   /** Of the sealed message, as the server tells. */
   readonly sealedSize: number
   readonly sealedHeaderOctets: number
@@ -150,12 +153,17 @@ function fit(facts: OutlineFacts): Outline | null {
     return { header: part.headerOctets, body: { octets, lines: entry?.lines ?? estimatedLines(octets) }, children }
   }
   const tree = build(scanned.root)
-  const total = totalOf(facts) ?? computedTotal(facts, scanned, known, (leaf) => sizeOf(leaf, facts.measured).octets)
-  const likely = total ?? computedTotal(facts, scanned, known, likelyOctets)
+  const end = endOctets(facts)
+  const byCounting =
+    end === null ? null : computedTotal(facts, scanned, known, end, (leaf) => sizeOf(leaf, facts.measured).octets)
+  const total = totalOf(facts) ?? byCounting
+  // Where the end does not show, nothing of it is taken off: of a size that is too small a client sees less than all.
+  const likely = total ?? computedTotal(facts, scanned, known, end ?? 0, likelyOctets)
   const whole = likely === null ? tree : { ...tree, body: rootBody(scanned.root, tree, likely) }
   return {
     view: withSize(viewFromParts(whole), likely, facts.sealedSize),
-    sizesKnown: complete,
+    // The last part may be longer, where it is not seen that the message ends as it was sealed.
+    sizesKnown: complete && (end !== null || total !== null),
     totalKnown: total !== null,
     hasParts: true,
     sealedSize: facts.sealedSize,
@@ -165,7 +173,7 @@ function fit(facts: OutlineFacts): Outline | null {
 
 /** The root alone, from its header: for everything but the structure. @param opened header and one octet */
 export function rootOutline(
-  facts: Omit<OutlineFacts, 'root' | 'leaves' | 'tails' | 'measured' | 'skeletonOctets' | 'endOctets'> & {
+  facts: Omit<OutlineFacts, 'root' | 'leaves' | 'tails' | 'measured' | 'skeletonOctets' | 'end' | 'endTail'> & {
     readonly remembered: MessageSizes | null
   },
 ): Outline | null {
@@ -222,9 +230,10 @@ function totalOf({
  * opening keeps. Not where a leaf's length is unknown, or delimiters moved. Lines are not known this way.
  */
 function computedTotal(
-  { root, sealedSize, skeletonOctets, opened, endOctets }: OutlineFacts,
+  { root, sealedSize, skeletonOctets, opened }: OutlineFacts,
   scanned: MessageView,
   known: readonly OutlineLeaf[],
+  endOctets: number,
   octetsOf: (leaf: OutlineLeaf) => number | null,
 ): { octets: number; lines: number } | null {
   const leaves = partsInOrder(root).filter((part) => part.kind === 'leaf')
@@ -241,8 +250,21 @@ function computedTotal(
   return { octets: octets - scanned.root.header.octets, lines: 0 }
 }
 
+/** Octets at the end that opening does not give; null: nobody has seen them there. */
+function endOctets({ end, endTail }: OutlineFacts): number | null {
+  if (end === null) return 0
+  return endTail === null ? null : end.octetsIn(endTail)
+}
+
+/** Would the last octets of the message tell its size? */
+export function needsEnd(facts: OutlineFacts): boolean {
+  return facts.end !== null && facts.endTail === null && totalOf(facts) === null
+}
+
 function rootBody(root: PartView, tree: KnownPart, total: { octets: number; lines: number }): KnownPart['body'] {
-  return root.kind === 'multipart' ? total : tree.body
+  if (root.kind === 'leaf') return tree.body
+  // Of a nested message that declares nothing the lines are not known.
+  return root.kind === 'multipart' ? total : { octets: total.octets, lines: tree.body.lines }
 }
 
 /** RFC822.SIZE, as far as it is known; else the sealed one stands in. */

@@ -1,4 +1,5 @@
 /** Port: who seals and opens messages for this session (`engine/seal`); tests put simple ones in its place. */
+import type { AnnouncedEnd } from '../seal/end-record.ts'
 import type { SealedSizes } from '../seal/exactness.ts'
 import type { OutlinedLeaf } from '../seal/opener.ts'
 import type { MailSettings } from '../settings.ts'
@@ -11,7 +12,7 @@ export interface OpenTransform extends Transform {
     /** Blank lines may stand behind it that are none of it. */
     readonly padded: boolean
     readonly messageId: string | null
-    readonly endOctets: number
+    readonly end: AnnouncedEnd | null
     /** Known when it is done; see `OpenFacts`. */
     readonly missingParts: number
     readonly endMissing: boolean

@@ -77,6 +77,9 @@ export class EndReader {
   #lineEnds = 0
   #blanksLeft = 0
   #end: MessageEnd | null = null
+  /** What there is of it, and what there should be. */
+  #taken = 0
+  #announced = 0
 
   /** @param octets see {@link endOctets} */
   constructor(keyAndSeed: Uint8Array, nonce: Uint8Array, octets: number) {
@@ -88,6 +91,11 @@ export class EndReader {
   /** Null: not read, or not there. */
   get end(): MessageEnd | null {
     return this.#end
+  }
+
+  /** Once it was taken: octets of it that are not there any more. */
+  get missingOctets(): number {
+    return this.#announced - this.#taken
   }
 
   /** There is nothing more to learn: {@link end} says what there was. */
@@ -109,6 +117,7 @@ export class EndReader {
   take(text: Buffer): Buffer {
     let at = 0
     while (at < text.length && this.#state !== 'over' && this.#state !== 'waiting' && this.#accepts(text[at]!)) at++
+    this.#taken += at
     return at === 0 ? text : text.subarray(at)
   }
 
@@ -145,6 +154,7 @@ export class EndReader {
       lineEndAdded: (flags & LINE_END_ADDED) !== 0,
     }
     this.#blanksLeft = plain.readUInt32BE(5)
+    this.#announced = RECORD_OCTETS + this.#blanksLeft + (this.#end.delimiterAdded ? CRLF.length : 0)
   }
 
   /** The blanks that make up the length, and the line end that an added delimiter has behind it. */
@@ -156,5 +166,63 @@ export class EndReader {
     if (this.#state !== 'line-end' || (octet !== CR && octet !== LF)) return false
     if (octet === LF) this.#state = 'over'
     return true
+  }
+}
+
+/** Octets of an epilogue behind the record that its last octets may have and still show it. */
+const EPILOGUE_OCTETS = 512
+
+/** The end that a message announces, for who has the last octets of it and no more: an IMAP server's sizes count it. */
+export class AnnouncedEnd {
+  readonly #keyAndSeed: Uint8Array
+  readonly #nonce: Uint8Array
+  readonly #boundary: string | null
+  readonly #isMultipart: boolean
+
+  /**
+   * @param boundary    of the outermost closing delimiter, one character an octet; null: there can be none
+   * @param isMultipart of the message itself; false: of the container that sealing put around it
+   */
+  constructor(keyAndSeed: Uint8Array, nonce: Uint8Array, boundary: string | null, isMultipart: boolean) {
+    this.#keyAndSeed = keyAndSeed
+    this.#nonce = nonce
+    this.#boundary = boundary
+    this.#isMultipart = isMultipart
+  }
+
+  /** What sealing put there: see {@link endOctets}. */
+  get octets(): number {
+    return endOctets(outermostDelimiter(this.#isMultipart ? this.#boundary : null))
+  }
+
+  /** So many of the message's last octets show it, unless its epilogue is a long one. */
+  get tailOctets(): number {
+    return CRLF.length + outermostDelimiter(this.#boundary).length + this.octets + EPILOGUE_OCTETS
+  }
+
+  reader(): EndReader {
+    return new EndReader(this.#keyAndSeed, this.#nonce, this.octets)
+  }
+
+  /**
+   * @param tail the last octets of the sealed message
+   * @returns how many octets of the message's end opening does not give; null: that does not show in them
+   */
+  octetsIn(tail: Buffer): number | null {
+    if (this.#boundary === null) return null
+    const delimiter = Buffer.from(outermostDelimiter(this.#boundary), 'latin1')
+    for (let at = tail.indexOf(delimiter, 1); at >= 0; at = tail.indexOf(delimiter, at + 1)) {
+      if (tail[at - 1] !== LF) continue
+      const reader = this.reader()
+      reader.begin()
+      const epilogue = reader.take(tail.subarray(at + delimiter.length))
+      if (reader.end === null) continue
+      // Behind a delimiter that opening takes away it is the last part's: somebody has put it there.
+      if (reader.end.delimiterAdded && epilogue.length > 0) return null
+      // What stands behind an injected container belongs to it, the line end that sealing puts there is counted with it.
+      const dropped = this.#isMultipart ? 0 : epilogue.length - CRLF.length
+      return this.octets - reader.missingOctets + dropped
+    }
+    return null
   }
 }

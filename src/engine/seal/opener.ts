@@ -15,7 +15,7 @@ import { type MimeEvent, MimeReader } from '../mime/reader.ts'
 import type { Transform, TransformAction } from '../transform.ts'
 import type { BodyEncoding } from './body-encoding.ts'
 import { keyAndIv } from './ciphers.ts'
-import { EndReader, endOctets, outermostDelimiter } from './end-record.ts'
+import { AnnouncedEnd, type EndReader } from './end-record.ts'
 import { type Exactness, MAX_LISTED_PARTS, type SealedSizes } from './exactness.ts'
 import { childEncapsulation, type Encapsulation, sealedMessageId, takesBanners } from './format.ts'
 import type { MessageKey } from './message-key.ts'
@@ -58,8 +58,8 @@ export interface OpenFacts {
    * taken off the end, or just white space out of it. Counts as one of {@link missingParts}.
    */
   readonly endMissing: boolean
-  /** Octets that sealing put at its end beside what opening gives: counted in no part's size. Known with the key. */
-  readonly endOctets: number
+  /** Octets that sealing put at its end, beside what opening gives, are counted in no part's size. Known with the key. */
+  readonly end: AnnouncedEnd | null
   /** When it is done: long leaves whose layout did not come back, since what describes it was taken away on the way. */
   readonly layoutLost: number
 }
@@ -111,7 +111,7 @@ export class Opener implements Transform {
   /** How many leaves there are at least, as far as headers say. */
   #leafCount = 0
   #endRecord: EndReader | null = null
-  #endOctets = 0
+  #announcedEnd: AnnouncedEnd | null = null
   #endMissing = false
   /** Of the sealed leaf that came last. */
   #ordinal = 0
@@ -146,7 +146,7 @@ export class Opener implements Transform {
       sizes: this.#ledger.sizes(),
       missingParts: this.#missingParts,
       endMissing: this.#endMissing,
-      endOctets: this.#endOctets,
+      end: this.#announcedEnd,
       layoutLost: this.#layoutLost,
     }
   }
@@ -294,10 +294,10 @@ export class Opener implements Transform {
   #awaitEnd({ exact: { endNonce }, part, type }: OpenedBlock): void {
     const { key, keyAndSeed } = this.#opening!
     if (endNonce === null || key.algo !== 'AES256GCM1K') return
-    this.#endOctets = endOctets(outermostDelimiter(part === 'injected' ? null : (type?.boundary ?? null)))
+    this.#announcedEnd = new AnnouncedEnd(keyAndSeed, endNonce, type?.boundary ?? null, part !== 'injected')
     // Bodies of an outline are none, nor is what stands between them.
     if (this.#options.outline !== undefined) return
-    this.#endRecord = new EndReader(keyAndSeed, endNonce, this.#endOctets)
+    this.#endRecord = this.#announcedEnd.reader()
     this.#text.expect(this.#endRecord)
   }
 

@@ -283,7 +283,7 @@ class SimpleOpener extends Simple {
     declaredSizes: null,
     padded: false,
     messageId: null,
-    endOctets: 0,
+    end: null,
     missingParts: 0,
     endMissing: false,
     layoutLost: 0,

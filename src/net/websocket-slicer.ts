@@ -69,13 +69,19 @@ export class WebSocketSlicer {
     const [first, second] = [head[0]!, head[1]!]
     const opcode = first & 15
     const short = second & 127
-    if ((second & MASKED) === 0) return this.#breach(out)
+    if ((second & MASKED) === 0) {
+      this.#breach(out)
+      return
+    }
     const length = short === 126 ? head.readUInt16BE(2) : short === 127 ? Number(head.readBigUInt64BE(2)) : short
     this.#isControl = opcode >= CLOSE
     const isLegal = this.#isControl
       ? opcode <= PONG && (first & FIN) !== 0 && short <= 125
       : opcode <= BINARY && (opcode === CONTINUATION) === this.#inMessage && Number.isSafeInteger(length)
-    if (!isLegal || (first & 0x70) !== 0) return this.#breach(out)
+    if (!isLegal || (first & 0x70) !== 0) {
+      this.#breach(out)
+      return
+    }
     this.#left = length
     if (this.#isControl) {
       out.push(head)

@@ -17,7 +17,7 @@ import { cachedItem } from '../net/now/item-cache.ts'
 import type { NowParts } from '../net/now/now.ts'
 import type { OAuthKeys } from '../net/now/oauth-key.ts'
 import type { Spool } from '../net/now/spool.ts'
-import { askSpooledItem } from '../net/now/spooled-item.ts'
+import { askSpooledItem, askUploadedItem } from '../net/now/spooled-item.ts'
 import type { UploadParts } from '../net/now/upload.ts'
 import { type Viewer, viewer } from '../net/now/viewer.ts'
 import type { VesClient } from '../ves/client/ves-client.ts'
@@ -60,6 +60,8 @@ export function nowSite({ config, isSecure, ves, oauthKeys, spool, state, batch,
         : {
             spool,
             item,
+            uploadedItem: (messageId, bearer) =>
+              askUploadedItem((request) => ves.api.request({ ...request, bearer }), domain, messageId),
             maxOctets: config['now.uploads.maxsize'],
             admit: uploadsTo(spool, config, state),
             unlock: (externalId, veskey) => openVault(ves, externalId, veskey, batch),

@@ -51,7 +51,8 @@ export async function probe(
   if (typeof user !== 'string') return user
   if (config.acl !== null && !(await isListed(config.acl, token, parts)))
     return failure(new GatewayError('ACCESS_DENIED'), 403)
-  if (protocol === null || server === null) return plain(400, 'imap or smtp is expected in probe')
+  if (protocol === null) return plain(400, 'imap or smtp is expected in probe')
+  if (server === null) return plain(400, `probe.${protocol}: host and port of the server are expected`)
   log.user(user, user)
   const userLeft = isProtected ? await protection.remaining('account', user) : 0
   if (userLeft < ABUSE_FLOOR) return turnedAway(parts)

@@ -97,7 +97,11 @@ test('a relay spools, the reader gets it sealed or opened, others do not', async
   assert.equal((await post(`${https}/`, { ...carol, VESkey: 'wrong' })).status, 401)
   assert.equal((await post(`${http}/`, carol)).status, 426, 'never in plaintext')
   assert.equal((await post(`${https}/`, { ...carol, messageId: 'none@lab.test' })).status, 404)
-  assert.equal((await post(`${https}/`, { messageId: id, token: 'no-such-token' })).status, 403)
+  for (const token of ['no-such-token', '€']) {
+    assert.equal((await post(`${https}/`, { messageId: id, token })).status, 403)
+  }
+  assert.equal((await post(`${https}/`, { messageId: id, token: 'a\r\nb' })).status, 400)
+  assert.equal((await post(`${https}/`, { messageId: 'a\0b', token: 'x' })).status, 400)
 })
 
 test('what the SMTP proxy sealed is in the spool, as the provider got it', async () => {
@@ -118,9 +122,12 @@ test('what the SMTP proxy sealed is in the spool, as the provider got it', async
 test('an upload without a token, with a bad one, or of something else is refused, and nothing is kept', async () => {
   const file = join(scratch, 'bad.eml')
   const message = await sealed('now-2@lab.test')
+  const carol = await sessionToken('carol@lab.test')
   for (const [text, status] of [
     [message.replace(/^X-VESmail-Verify:.*\r\n/m, ''), 401],
     [message.replace(/^(X-VESmail-Verify:) .*(\r\n)/m, '$1 forged$2'), 401],
+    // Someone with an account, for whom the message is not.
+    [message.replace(/^(X-VESmail-Verify:) .*(\r\n)/m, `$1 ${carol}$2`), 401],
     ['Subject: plain\r\n\r\nhello\r\n', 400],
   ] as const) {
     writeFileSync(file, text)
@@ -212,6 +219,10 @@ test('a probe streams the provider login, without secrets; bad askers are told a
   assert.equal((await probe({ imap: server(1) }, undefined)).status, 401)
   assert.equal((await probe({ imap: server(1) }, 'no-such-token')).status, 502)
   assert.equal((await probe({}, token)).status, 400)
+  const { port: _, ...noPort } = server(1)
+  assert.match((await probe({ imap: noPort }, token)).body, /^probe\.imap: host and port/)
+  assert.equal((await probe({ imap: noPort }, undefined)).status, 401)
+  assert.equal((await post(`${http}/`, { probe: { imap: noPort }, token })).status, 426)
   assert.equal((await post(`${http}/`, { probe: { imap: server(1) }, token })).status, 426)
 })
 

@@ -115,7 +115,7 @@ test('an upload beyond the quota is 503 with what is the matter, and leaves noth
       const answer = await upload({ stream } as unknown as HttpRequest, {
         spool,
         maxOctets: 10_000,
-        item: async () => ({ creator: 'a@x', isShared: true }),
+        uploadedItem: async () => ({ creator: 'a@x', isShared: true }),
         admit: (creator) => quota.admit(creator),
       })
       return [answer.status, String(answer.body)] as const

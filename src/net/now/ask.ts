@@ -3,7 +3,12 @@ import { z } from 'zod'
 import { Secret } from '../../base/secret.ts'
 import { MAX_ID_OCTETS } from './spooled-item.ts'
 
-const text = z.string().min(1).max(MAX_ID_OCTETS)
+/** No control character names anything, nor half of a surrogate pair. */
+const text = z
+  .string()
+  .min(1)
+  .max(MAX_ID_OCTETS)
+  .regex(/^[^\p{Cc}\p{Cs}]*$/u)
 const server = z.looseObject({
   host: z.string().min(1).max(255),
   port: z.union([z.int().min(1).max(65_535), z.string().min(1).max(32)]),
@@ -15,7 +20,8 @@ const server = z.looseObject({
 
 const Body = z.union([
   z.object({
-    probe: z.object({ imap: server.optional(), smtp: server.optional() }),
+    // Its form is judged when it is known who asks.
+    probe: z.looseObject({ imap: z.unknown().optional(), smtp: z.unknown().optional() }),
     token: z.string().max(1024).optional(),
   }),
   z.object({ messageId: text, externalId: text, VESkey: z.string().min(1).max(4096) }),
@@ -25,7 +31,7 @@ const Body = z.union([
 export type ProbedServer = z.infer<typeof server>
 
 export type NowAsk =
-  /** `protocol` null: neither imap nor smtp was named. */
+  /** `protocol` null: neither imap nor smtp was named. `server` null: it is none, host and port are needed. */
   | {
       readonly kind: 'probe'
       readonly protocol: 'imap' | 'smtp' | null
@@ -50,7 +56,7 @@ export function parseAsk(body: Buffer): NowAsk | null {
     return {
       kind: 'probe',
       protocol,
-      server: protocol === null ? null : (ask.probe[protocol] ?? null),
+      server: protocol === null ? null : (server.safeParse(ask.probe[protocol]).data ?? null),
       token: ask.token === undefined || ask.token === '' ? null : new Secret(ask.token),
     }
   }

@@ -13,7 +13,8 @@ import { MAX_ID_OCTETS, type SpooledItem } from './spooled-item.ts'
 
 export interface UploadParts {
   readonly spool: Spool
-  readonly item: (messageId: string, token: Secret<string>) => Promise<SpooledItem>
+  /** @throws {GatewayError} VES_DENIED where the token gives no right to bring this item's copy */
+  readonly uploadedItem: (messageId: string, token: Secret<string>) => Promise<SpooledItem>
   /** Octets; a longer upload is refused, not cut: a relay must know. */
   readonly maxOctets: number
   /** May this creator upload now? Counts it. @returns what to answer in place of an upload too many */
@@ -76,7 +77,7 @@ async function begin(scan: HeaderScan, parts: UploadParts): Promise<Begun | Http
     return plain(400, 'Not a VESmail encrypted message')
   }
   if (verify === null) return plain(401, 'X-VESmail-Verify is missing')
-  const { creator } = await parts.item(messageId, new Secret(verify))
+  const { creator } = await parts.uploadedItem(messageId, new Secret(verify))
   const place = await parts.admit(creator)
   if ('tooMany' in place) return refusal(place)
   try {

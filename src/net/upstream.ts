@@ -1,9 +1,9 @@
 /** The way to the provider: name, connection, TLS where it begins with it; each failure with its own code. */
-import { lookup } from 'node:dns/promises'
 import { connect, isIP, type LookupFunction, type Socket } from 'node:net'
 import { GatewayError } from '../base/errors.ts'
 import type { AskOf } from '../engine/session.ts'
 import type { ProviderNetworks } from './provider-networks.ts'
+import { type Address, resolveName } from './resolve.ts'
 import { startTls, type UpstreamTls } from './tls.ts'
 
 export interface UpstreamOptions {
@@ -43,7 +43,7 @@ export async function connectUpstream(
   return { socket: await startTls(plain, ask.host, ask.level, options.tls), tls: true, address }
 }
 
-async function resolve(host: string, timeoutMs: number): Promise<{ address: string; family: number }[]> {
+async function resolve(host: string, timeoutMs: number): Promise<readonly Address[]> {
   const family = isIP(host)
   if (family !== 0) return [{ address: host, family }]
   let timer: NodeJS.Timeout | undefined
@@ -51,7 +51,7 @@ async function resolve(host: string, timeoutMs: number): Promise<{ address: stri
     timer = setTimeout(() => reject(new Error('timeout')), timeoutMs)
   })
   try {
-    return await Promise.race([lookup(host, { all: true }), late])
+    return await Promise.race([resolveName(host), late])
   } catch (error) {
     throw new GatewayError('UPSTREAM_DNS', { host, reason: reasonOf(error) }, error)
   } finally {
@@ -61,14 +61,14 @@ async function resolve(host: string, timeoutMs: number): Promise<{ address: stri
 
 function open(
   ask: AskOf<'connect'>,
-  addresses: { address: string; family: number }[],
+  addresses: readonly Address[],
   { timeoutMs, readBuffer }: UpstreamOptions,
   signal: AbortSignal,
 ): Promise<Socket> {
   const { host, port, persist } = ask
   // Node tries IPv6 and IPv4 in turns from what we resolved; it must not resolve again.
   const resolved: LookupFunction = (_, options, callback) => {
-    if (options.all === true) callback(null, addresses)
+    if (options.all === true) callback(null, [...addresses])
     else callback(null, addresses[0]!.address, addresses[0]!.family)
   }
   return new Promise((resolveSocket, reject) => {

@@ -1,7 +1,8 @@
 /** The way to the provider over real sockets: TLS levels against certificates right and wrong, and the address guard. */
 import assert from 'node:assert/strict'
+import dns from 'node:dns'
 import { type AddressInfo, createServer as createTcpServer, type Server } from 'node:net'
-import test, { after, before } from 'node:test'
+import test, { after, before, mock } from 'node:test'
 import { createSecureContext, createServer as createTlsServer, type TLSSocket } from 'node:tls'
 import type { TlsLevel } from '../../src/engine/account.ts'
 import { ProviderNetworks } from '../../src/net/provider-networks.ts'
@@ -166,6 +167,19 @@ test('an address that the configuration does not allow is never connected to', a
     )
   }
   assert.equal(connections, 0)
+})
+
+test('a name is resolved once: what it leads to afterwards is nobody’s matter (DNS rebinding)', async () => {
+  const port = await listening(createTcpServer((socket) => socket.on('error', () => {}).end()))
+  const again = mock.method(dns, 'lookup', () => assert.fail('resolved again'))
+  const networks = new ProviderNetworks(['127.0.0.0/8', '::1'])
+  try {
+    const ask = { host: 'localhost', port, level: 'none', persist: false } as const
+    const { socket } = await connectUpstream(ask, options({ networks }), never)
+    socket.on('error', () => {}).destroy()
+  } finally {
+    again.mock.restore()
+  }
 })
 
 test('networks of providers: public always, special ones as configured', () => {

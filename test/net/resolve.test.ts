@@ -1,0 +1,73 @@
+/** Names of providers: what a silent name server costs, and what is left to `getaddrinfo`. */
+import assert from 'node:assert/strict'
+import { createSocket } from 'node:dgram'
+import { Resolver } from 'node:dns/promises'
+import { after, test } from 'node:test'
+import { type Address, type Names, resolveName } from '../../src/net/resolve.ts'
+
+const failed = (code: string) => async (): Promise<never> => {
+  throw Object.assign(new Error(code), { code })
+}
+
+/** @returns what `getaddrinfo` was asked for, too */
+function names(parts: Partial<Names>): Names & { readonly looked: string[] } {
+  const looked: string[] = []
+  return {
+    resolve4: failed('ENOTFOUND'),
+    resolve6: failed('ENODATA'),
+    lookup: async (host: string): Promise<Address[]> => {
+      looked.push(host)
+      return [{ address: '10.0.0.9', family: 4 }]
+    },
+    hosts: () => '127.0.0.1 localhost\n# 10.1.1.1 not.here\n10.0.0.9\tMail.Inner.test  mx.inner.test # ours\n',
+    ...parts,
+    looked,
+  }
+}
+
+test('addresses of both kinds, without getaddrinfo', async () => {
+  const both = names({ resolve4: async () => ['192.0.2.1', '192.0.2.2'], resolve6: async () => ['2001:db8::1'] })
+  assert.deepEqual(
+    (await resolveName('mx.example.org', both)).map(({ address, family }) => `${family} ${address}`),
+    ['4 192.0.2.1', '4 192.0.2.2', '6 2001:db8::1'],
+  )
+  const one = names({ resolve4: failed('ETIMEOUT'), resolve6: async () => ['2001:db8::1'] })
+  assert.deepEqual(await resolveName('mx.example.org', one), [{ address: '2001:db8::1', family: 6 }])
+  assert.deepEqual([both.looked, one.looked], [[], []])
+})
+
+test('the hosts file, names without a dot and names that no server knows are for getaddrinfo', async () => {
+  const some = names({})
+  for (const host of ['localhost', 'postfix', 'mail.inner.test', 'MX.inner.test', 'mx.inner.test.', 'postfix.mail']) {
+    assert.deepEqual(await resolveName(host, some), [{ address: '10.0.0.9', family: 4 }], host)
+  }
+  assert.equal(some.looked.length, 6)
+  const asked = names({ resolve4: async () => ['192.0.2.1'] })
+  await resolveName('not.here', asked)
+  assert.deepEqual(asked.looked, [])
+})
+
+test('a name whose servers are silent is not left to getaddrinfo', async () => {
+  const silent = names({ resolve4: failed('ETIMEOUT') })
+  await assert.rejects(resolveName('silent.example.org', silent), { code: 'ETIMEOUT' })
+  assert.deepEqual(silent.looked, [])
+})
+
+test('many names of a silent server hold nobody up', async () => {
+  const server = createSocket('udp4')
+  await new Promise<void>((resolve) => server.bind(0, '127.0.0.1', () => resolve()))
+  after(() => server.close())
+  const resolver = new Resolver({ timeout: 60_000, tries: 1 })
+  resolver.setServers([`127.0.0.1:${server.address().port}`])
+  const silent: Names = {
+    resolve4: (host) => resolver.resolve4(host),
+    resolve6: (host) => resolver.resolve6(host),
+    lookup: () => assert.fail('a thread is held'),
+    hosts: () => '',
+  }
+  const slow = Array.from({ length: 50 }, (_, n) => resolveName(`n${n}.example.org`, silent))
+  const ended = Promise.allSettled(slow)
+  assert((await resolveName('localhost')).length > 0)
+  resolver.cancel()
+  for (const one of await ended) assert.equal(one.status, 'rejected')
+})

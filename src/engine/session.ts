@@ -157,9 +157,9 @@ export interface SessionStart {
   readonly maxbufOctets: number
   /** Plaintext credentials are taken from this client without TLS although the level asks for TLS (loopback as configured). */
   readonly plaintextLogin?: boolean
-  /** Largest plain message to submit, octets; absent = no limit of ours. */
-  readonly maxMessageOctets?: number
-  /** Recipients of one message; absent: 1000. */
+  /** Largest plain message to submit, octets; absent, null = no limit of ours. May be another after STARTTLS. */
+  readonly maxMessageOctets?: number | null
+  /** Recipients of one message; absent: 1000. May be another after STARTTLS. */
   readonly maxRecipients?: number
   /** An `oauth-key` can open bearer tokens: XOAUTH2 and OAUTHBEARER are offered. */
   readonly oauth?: boolean

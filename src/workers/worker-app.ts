@@ -77,8 +77,8 @@ export class WorkerApp {
   readonly #admin: Admin | null
   readonly #now: NowServer | null
   readonly #open = new Set<Open>()
-  /** Connections that are not sessions yet: PROXY header, TLS handshake. */
-  readonly #early = new Set<Socket>()
+  /** Connections that are not sessions yet (PROXY header, TLS handshake), and the key of the listener of each. */
+  readonly #early = new Map<Socket, string>()
   readonly #draining = new Draining()
   readonly #host = hostname()
   #state: 'serving' | 'draining' | 'forced' = 'serving'
@@ -134,6 +134,9 @@ export class WorkerApp {
               account: null,
             }),
           log,
+        }).catch(async (error: unknown) => {
+          await admin?.close()
+          throw error
         })
       : null
     app = new WorkerApp(options, listeners, admin, now)
@@ -149,7 +152,9 @@ export class WorkerApp {
   accept(listener: string, socket: Socket): void {
     socket.on('error', () => {})
     socket.allowHalfOpen = true
-    this.#early.add(socket)
+    // Of the connection itself: a socket that is closed knows it no more.
+    const peer = normalAddress(socket.remoteAddress ?? '')
+    this.#early.set(socket, listener)
     this.#serve(listener, socket)
       .catch((error: unknown) => {
         const { code, detail } = asGatewayError(error)
@@ -158,6 +163,8 @@ export class WorkerApp {
           result: 'failed',
           code,
           reason,
+          peer,
+          listener,
           ...placeOf(error, code),
         })
         socket.destroy()
@@ -178,17 +185,24 @@ export class WorkerApp {
     this.#state = forced ? 'forced' : 'draining'
     this.#now?.drain()
     if (forced) {
-      for (const socket of this.#early) socket.destroy()
-      this.#draining.force([...this.#open].map(({ drive }) => drive))
+      this.#draining.stop()
+      this.#force(() => true)
     } else {
       for (const listener of this.#listeners.values()) {
         const { config } = listener.main
-        const drives = [...this.#open].filter((one) => one.listener === listener).map(({ drive }) => drive)
+        const isIts = (of: Listener | null): boolean => of === listener
+        const drives = [...this.#open].filter((one) => isIts(one.listener)).map(({ drive }) => drive)
         const windowMs = atOnce ? 0 : config['limits.drainWindowSeconds'] * 1000
-        this.#draining.start(drives, windowMs, config['limits.drainSeconds'] * 1000)
+        this.#draining.start(drives, windowMs, config['limits.drainSeconds'] * 1000, () => this.#force(isIts))
       }
     }
     this.#settle()
+  }
+
+  /** All that is there at the deadline, whenever it came. @param isIts of which listener; null: the admin's */
+  #force(isIts: (listener: Listener | null) => boolean): void {
+    for (const [socket, key] of this.#early) if (isIts(this.#listeners.get(key) ?? null)) socket.destroy()
+    for (const { drive, listener } of this.#open) if (isIts(listener)) drive.drain(true)
   }
 
   /** Settles when the sessions that are open now have ended by themselves; nothing new must be accepted any more. */
@@ -267,7 +281,7 @@ export class WorkerApp {
     if (listener === undefined || (!isSecure && listener.isImplicit)) return null
     const [inner, outer] = duplexPair({ highWaterMark: TUNNEL_OCTETS })
     const socket = Object.assign(inner, { setNoDelay: () => inner }) as unknown as Socket
-    this.#early.add(socket)
+    this.#early.set(socket, listener.key)
     this.#session(listener, socket, client, { address: '', port: listener.port }, isSecure)
       .catch(() => socket.destroy())
       .finally(() => this.#early.delete(socket))
@@ -291,7 +305,7 @@ export class WorkerApp {
       api: composition.ves.api,
       domain: composition.ves.domain,
       protection: composition.protection,
-      start: this.#sessionStart(config, client, local, isSecure),
+      start: this.#sessionStart(tenant, client, local, isSecure),
       log: sessionLog,
       refused: () => composition.metrics.refused('abuse'),
       token: async ({ endpoint }) => {
@@ -302,7 +316,9 @@ export class WorkerApp {
     })
   }
 
-  #sessionStart(config: Config, client: Endpoint, local: Endpoint, tls: boolean): SessionStart {
+  /** @param tenant as chosen so far: a client tells it with its TLS, which may begin after the session */
+  #sessionStart(tenant: () => Tenant, client: Endpoint, local: Endpoint, tls: boolean): SessionStart {
+    const { config } = tenant()
     return {
       host: this.#host,
       client,
@@ -314,8 +330,12 @@ export class WorkerApp {
       nowMs: Date.now,
       random: publicRandom,
       maxbufOctets: config.maxbuf,
-      maxRecipients: config['limits.recipients'],
-      ...(config['limits.messageOctets'] > 0 ? { maxMessageOctets: config['limits.messageOctets'] } : {}),
+      get maxRecipients() {
+        return tenant().config['limits.recipients']
+      },
+      get maxMessageOctets() {
+        return tenant().config['limits.messageOctets'] || null
+      },
       oauth: this.#options.composition.login.takesBearers,
     }
   }
@@ -365,7 +385,7 @@ export class WorkerApp {
       localPort: local.port,
       tls: listener.isImplicit || isTunnel,
     })
-    const start = this.#sessionStart(main.config, client, local, listener.isImplicit || isTunnel)
+    const start = this.#sessionStart(() => tenant, client, local, listener.isImplicit || isTunnel)
     const session = refusal === null ? composition.session(service, start) : refusalSession(service, refusal)
     this.#carry({ listener, client: secured, session, tls, log, tenant: () => tenant, admitted, leave, spool })
   }
@@ -394,6 +414,7 @@ export class WorkerApp {
       upstream: listener.upstream,
       spool,
       over: leave,
+      spillOctets: listener.main.config['limits.spillOctets'],
       isPoolFull: composition.isPoolFull,
     })
     const open: Open = { drive, listener }

@@ -1,19 +1,32 @@
 /** The SMTP proxy of the real daemon against clients that mean harm, and the options that say who may do what. */
 import assert from 'node:assert/strict'
-import { readdirSync, readFileSync } from 'node:fs'
+import { once } from 'node:events'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import test from 'node:test'
+import test, { after } from 'node:test'
+import { connect as connectTls, type TLSSocket } from 'node:tls'
 import { freePort, labGateway } from '../lab/gateway.ts'
 import { labProvider } from '../lab/provider.ts'
 import { RawClient } from './smtp-lab.ts'
 
 const MAX_OCTETS = 20_000
 
+const hosts = mkdtempSync(join(tmpdir(), 'vm-hosts-'))
+after(() => rmSync(hosts, { recursive: true }))
+writeFileSync(
+  join(hosts, 'tenant.test.conf'),
+  JSON.stringify({ smtp: { limits: { messageOctets: MAX_OCTETS / 2, recipients: 1 } } }),
+)
+
 const provider = await labProvider()
 const [loopback, behindBalancer, strict] = [await freePort(), await freePort(), await freePort()]
 const gateway = await labGateway(provider, {
-  configuration: { smtp: { limits: { messageOctets: MAX_OCTETS, providerNetworks: ['127.0.0.0/8'] } } },
+  configuration: {
+    '*': { sni: { prefix: `${hosts}/`, suffix: '.conf' } },
+    smtp: { limits: { messageOctets: MAX_OCTETS, providerNetworks: ['127.0.0.0/8'] } },
+  },
   daemons: [
     { server: 'smtp', host: '127.0.0.1', port: loopback, tls: { loopback: true } },
     {
@@ -82,6 +95,30 @@ test('limits.messageOctets: told in EHLO, at MAIL, and at the end of what declar
   one.socket.write(`Subject: toolarge\r\n\r\n${`${'x'.repeat(70)}\r\n`.repeat(400)}`)
   assert.match(await one.say('.\r\n'), /^552 5\.3\.4/)
   assert.match(await one.reply(), /^421 /)
+})
+
+test('limits of a host that the client names: with TLS from the first octet, and after STARTTLS', async () => {
+  const tls = { host: '127.0.0.1', ca: gateway.ca, servername: 'tenant.test', checkServerIdentity: () => undefined }
+  const opened = async (socket: TLSSocket): Promise<RawClient> => {
+    await once(socket, 'secureConnect')
+    return new RawClient(socket)
+  }
+  const first = await opened(connectTls({ ...tls, port: gateway.ports.submissions }))
+  assert.match(await first.reply(), /^220 /)
+  const plain = await greeted(strict)
+  await plain.say('EHLO x\r\n')
+  assert.match(await plain.say('STARTTLS\r\n'), /^220 /)
+  plain.socket.removeAllListeners()
+  const second = await opened(connectTls({ ...tls, socket: plain.socket }))
+  for (const one of [first, second]) {
+    assert.match(await one.say('EHLO x\r\n'), new RegExp(`SIZE ${MAX_OCTETS / 2}\r\n`))
+    assert.match(await one.say(`AUTH PLAIN ${secret()}\r\n`), /^235/)
+    assert.match(await one.say(`MAIL FROM:<alice@lab.test> SIZE=${MAX_OCTETS / 2 + 1}\r\n`), /^552 5\.3\.4/)
+    assert.match(await one.say('MAIL FROM:<alice@lab.test>\r\n'), /^250/)
+    assert.match(await one.say('RCPT TO:<bob@lab.test>\r\n'), /^250/)
+    assert.match(await one.say('RCPT TO:<alice@lab.test>\r\n'), /^452 4\.5\.3/)
+    one.close()
+  }
 })
 
 test('everything at once before login: nothing is done, nothing is kept for after it', async () => {

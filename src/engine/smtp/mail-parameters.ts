@@ -35,8 +35,10 @@ export function planMail(
   const size = parameter(mail.parameters, 'SIZE')
   let declaredOctets: number | null = null
   if (size !== null) {
-    if (!/^[0-9]{1,15}$/.test(size.value ?? '')) throw new GatewayError('SYNTAX', { reason: 'SIZE' })
+    // RFC 1870 §4 allows twenty digits: no such message goes anywhere, and numbers are whole below 2^53 only.
+    if (!/^[0-9]{1,20}$/.test(size.value ?? '')) throw new GatewayError('SYNTAX', { reason: 'SIZE' })
     declaredOctets = Number(size.value)
+    if (declaredOctets >= 1e15) throw new GatewayError('MESSAGE_TOO_LARGE', { declaredOctets })
     const octets = sealed ? sealedOctets(declaredOctets) : declaredOctets + TRACE_OCTETS
     const limit = provider.size ?? 0
     if ((sizeLimit !== null && declaredOctets > sizeLimit) || (limit > 0 && octets > limit)) {

@@ -584,6 +584,21 @@ test('8BITMIME: 8-bit octets that sealing leaves in plain are refused at the end
   assert.equal(one.hungUp, 'aborted')
 })
 
+test('SIZE of sixteen to twenty digits is a size, however large', () => {
+  const one = joined(
+    {},
+    ALL.filter((line) => !line.startsWith('SIZE')),
+  )
+  for (const size of ['9007199254740993', '18446744073709551616', '99999999999999999999']) {
+    one.play(`
+    C: MAIL FROM:<alice@example.org> SIZE=${size}
+    S: 552 5.3.4 Message too large for the provider once it is encrypted`)
+  }
+  one.play(`
+  C: MAIL FROM:<alice@example.org> SIZE=999999999999999999999
+  S: 501 5.5.4 Syntax error`)
+})
+
 test('SIZE in plain: our Received counts', () => {
   joined({ mode: 'PLAIN' }).play(`
   C: MAIL FROM:<alice@example.org> SIZE=999600

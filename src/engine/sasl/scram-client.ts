@@ -3,7 +3,7 @@
  * The password never leaves us, and the provider has to prove that it knows it too: a yes without the proof is a no.
  * Primitives are node:crypto's; PBKDF2 is asked for (`derive-key`).
  */
-import { createHash, createHmac, timingSafeEqual } from 'node:crypto'
+import { createHash, createHmac, createSecretKey, type KeyObject, timingSafeEqual } from 'node:crypto'
 import { GatewayError } from '../../base/errors.ts'
 import { Secret } from '../../base/secret.ts'
 import { decodeBase64, encodeBase64 } from './base64.ts'
@@ -70,15 +70,17 @@ export class ScramClient implements SaslClient {
 
   derived(key: Buffer): SaslClientStep {
     if (this.#state.at !== 'deriving') throw sequence('no key was asked for')
+    const salted = createSecretKey(key)
     const { serverFirst, nonce } = this.#state
     const bound = Buffer.concat([Buffer.from(this.#gs2Header), this.#binding]).toString('base64')
     const withoutProof = `c=${bound},r=${nonce}`
     const authMessage = `${this.#firstBare},${serverFirst},${withoutProof}`
-    const clientKey = hmac(key, 'Client Key')
+    const clientKey = hmac(salted, 'Client Key')
     const storedKey = createHash('sha256').update(clientKey).digest()
-    const signature = hmac(storedKey, authMessage)
+    const signature = hmac(createSecretKey(storedKey), authMessage)
     const proof = Buffer.from(clientKey.map((octet, at) => octet ^ signature[at]!))
-    this.#state = { at: 'proved', serverSignature: hmac(hmac(key, 'Server Key'), authMessage) }
+    const serverKey = createSecretKey(hmac(salted, 'Server Key'))
+    this.#state = { at: 'proved', serverSignature: hmac(serverKey, authMessage) }
     return { do: 'respond', base64: encodeBase64(`${withoutProof},p=${proof.toString('base64')}`) }
   }
 
@@ -117,7 +119,8 @@ export class ScramClient implements SaslClient {
   }
 }
 
-function hmac(key: Buffer, text: string): Buffer {
+/** With a key object: one of octets takes four times as long. */
+function hmac(key: KeyObject, text: string): Buffer {
   return createHmac('sha256', key).update(text, 'utf8').digest()
 }
 

@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
-import { CreateBucketCommand, ListMultipartUploadsCommand, S3Client } from '@aws-sdk/client-s3'
+import { CreateBucketCommand, ListMultipartUploadsCommand, ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3'
 import { GatewayError } from '../../src/base/errors.ts'
 import { Secret } from '../../src/base/secret.ts'
 import type { SpoolLimits } from '../../src/net/now/spool.ts'
@@ -64,6 +64,29 @@ test('Ceph: of twenty machines that keep a copy at the same moment one does, and
   assert.equal(isOurs.filter((one) => one).length, 1)
   const letter = String.fromCharCode(97 + isOurs.indexOf(true))
   assert.ok((await get(spoolIn({ prefix: 'race/' }), place)) === letter.repeat(100_000))
+})
+
+test('Ceph: of five long copies that end at the same moment one is kept, whole, and stays', async () => {
+  const place = { creator: 'a@x', messageId: 'long' }
+  for (let round = 0; round < 5; round++) {
+    const prefix = `long${round}/`
+    const machines = await Promise.all(
+      Array.from({ length: 5 }, async (_, n) => {
+        const writer = await spoolIn({ prefix }).create(place)
+        await writer.write(Buffer.alloc(5 * MiB, 97 + n))
+        await writer.write(Buffer.alloc(100, 97 + n))
+        return writer
+      }),
+    )
+    const isOurs = await Promise.all(machines.map((writer) => writer.commit()))
+    for (const writer of machines) await writer.abort()
+    assert.equal(isOurs.filter((one) => one).length, 1)
+    const letter = String.fromCharCode(97 + isOurs.indexOf(true))
+    assert.ok((await get(spoolIn({ prefix }), place)) === letter.repeat(5 * MiB + 100))
+    assert.equal(await uploadsBelow(prefix), 0)
+    const { Contents } = await client.send(new ListObjectsV2Command({ Bucket: 'spool', Prefix: prefix }))
+    assert.equal(Contents?.length, 1)
+  }
 })
 
 test('Ceph: an upload in parts that is given up is dropped; one that a crash left goes after a day', async () => {

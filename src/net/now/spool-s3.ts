@@ -50,6 +50,15 @@ const MAX_SOCKETS = 64
 const DELETES_AT_ONCE = 8
 /** An upload in parts this old belongs to nobody any more: no session writes one mail for a day. */
 const ABANDONED_MS = 86_400_000
+/**
+ * Behind the name of a copy whose upload in parts is being ended: many a store knows "if there is none" for a whole object
+ * (the claim is one), and not for the end of an upload.
+ */
+const CLAIM = '.claim'
+/** It is held for as long as three requests take: this old it was left by a crash. Stores' clocks and ours agree better. */
+const CLAIM_LEFT_MS = 3_600_000
+const COPY_NAME = /\/[0-9a-z]{32}$/
+const COPY_OR_CLAIM_NAME = /\/[0-9a-z]{32}(?:\.claim)?$/
 
 type Sdk = typeof import('@aws-sdk/client-s3')
 
@@ -89,7 +98,7 @@ export class S3Spool implements Spool {
   async usage(creator: string, enough: number): Promise<SpoolUsage> {
     try {
       const prefix = `${this.#options.prefix}${creatorFolder(creator)}/`
-      const copies = await this.#copies(await this.#opened(), prefix, enough)
+      const copies = await this.#copies(await this.#opened(), prefix, COPY_NAME, enough)
       return { copies: copies.length, octets: copies.reduce((total, { octets }) => total + octets, 0) }
     } catch (error) {
       throw storeError(error, this.#options)
@@ -102,7 +111,7 @@ export class S3Spool implements Spool {
       await this.#abandoned(store, nowMs)
       if (this.#limits.maxAgeMs === null && this.#limits.maxTotalOctets === null) return 0
       const gone = outlived(
-        await this.#copies(store, this.#options.prefix, Number.POSITIVE_INFINITY),
+        await this.#copies(store, this.#options.prefix, COPY_OR_CLAIM_NAME, Number.POSITIVE_INFINITY),
         this.#limits,
         nowMs,
       )
@@ -168,7 +177,7 @@ export class S3Spool implements Spool {
   }
 
   /** @param enough of them, to a page */
-  async #copies({ sdk, client, bucket }: Store, prefix: string, enough: number) {
+  async #copies({ sdk, client, bucket }: Store, prefix: string, name: RegExp, enough: number) {
     const found: { key: string; octets: number; writtenMs: number }[] = []
     let next: string | undefined
     do {
@@ -177,7 +186,7 @@ export class S3Spool implements Spool {
       )
       for (const { Key, Size, LastModified } of page.Contents ?? []) {
         // Only names of ours: the bucket may hold other things.
-        if (Key === undefined || !/\/[0-9a-z]{32}$/.test(Key)) continue
+        if (Key === undefined || !name.test(Key)) continue
         found.push({ key: Key, octets: Size ?? 0, writtenMs: LastModified?.getTime() ?? 0 })
       }
       next = page.IsTruncated === true ? page.NextContinuationToken : undefined
@@ -194,6 +203,11 @@ export class S3Spool implements Spool {
       await unlessUnknown(client.send(new sdk.AbortMultipartUploadCommand({ Bucket: bucket, Key, UploadId })))
     }
   }
+}
+
+interface ObjectPlace {
+  readonly Bucket: string
+  readonly Key: string
 }
 
 class S3Writer implements SpoolWriter {
@@ -244,7 +258,7 @@ class S3Writer implements SpoolWriter {
     await this.#guarded(() => unlessUnknown(client.send(abort)))
   }
 
-  #place(): { Bucket: string; Key: string } {
+  #place(): ObjectPlace {
     return { Bucket: this.#store.bucket, Key: this.#key }
   }
 
@@ -268,12 +282,15 @@ class S3Writer implements SpoolWriter {
   }
 
   async #isThere(): Promise<boolean> {
+    return (await this.#head(this.#place())) !== null
+  }
+
+  async #head(object: ObjectPlace): Promise<{ readonly LastModified?: Date | undefined } | null> {
     const { sdk, client } = this.#store
     try {
-      await client.send(new sdk.HeadObjectCommand(this.#place()))
-      return true
+      return await client.send(new sdk.HeadObjectCommand(object))
     } catch (error) {
-      if (statusOf(error) === 404 && nameOf(error) !== 'NoSuchBucket') return false
+      if (statusOf(error) === 404 && nameOf(error) !== 'NoSuchBucket') return null
       throw error
     }
   }
@@ -292,11 +309,33 @@ class S3Writer implements SpoolWriter {
       UploadId: this.#upload ?? '',
       MultipartUpload: { Parts: [...this.#parts] },
     }
-    const isOurs = await exclusively((IfNoneMatch) =>
-      client.send(new sdk.CompleteMultipartUploadCommand({ ...upload, ...IfNoneMatch })),
-    )
-    this.#isOver = isOurs
-    return isOurs
+    const claim = { Bucket: upload.Bucket, Key: `${upload.Key}${CLAIM}` }
+    if (!(await this.#claimed(claim))) return false
+    try {
+      // Who had the claim before may be done.
+      if (await this.#isThere()) return false
+      this.#isOver = await exclusively((IfNoneMatch) =>
+        client.send(new sdk.CompleteMultipartUploadCommand({ ...upload, ...IfNoneMatch })),
+      )
+      return this.#isOver
+    } finally {
+      await client.send(new sdk.DeleteObjectCommand(claim))
+    }
+  }
+
+  /** @returns false while another is ending its upload of the same copy */
+  async #claimed(claim: ObjectPlace): Promise<boolean> {
+    const { sdk, client } = this.#store
+    const put = (): Promise<boolean> =>
+      exclusively((IfNoneMatch) => client.send(new sdk.PutObjectCommand({ ...claim, Body: '', ...IfNoneMatch })))
+    if (await put()) return true
+    const held = await this.#head(claim)
+    if (held !== null) {
+      const madeMs = held.LastModified?.getTime() ?? 0
+      if (Date.now() - madeMs <= CLAIM_LEFT_MS) return false
+      await client.send(new sdk.DeleteObjectCommand(claim))
+    }
+    return put()
   }
 
   async #guarded<T>(step: () => Promise<T>): Promise<T> {

@@ -10,6 +10,7 @@ import { connect as connectTls } from 'node:tls'
 import { Secret } from '../../src/base/secret.ts'
 import { vesUri } from '../../src/engine/account-name.ts'
 import { VesClient } from '../../src/ves/client/ves-client.ts'
+import { COLLECTOR_FLAGS } from '../../src/workers/collector.ts'
 import { labGateway } from '../lab/gateway.ts'
 import { labProvider } from '../lab/provider.ts'
 import { RawClient } from './smtp-lab.ts'
@@ -98,6 +99,14 @@ test('PLAIN, HIGH and XCHG: a recipient who has no account', async () => {
     assert.equal(/^X-VESmail-Xchg: /m.test(mail), xchg)
   }
   one.close()
+})
+
+test('workers are started with the collector’s flags', () => {
+  const children = readFileSync(`/proc/${gateway.pid}/task/${gateway.pid}/children`, 'utf8').trim().split(' ')
+  const started = children.map((pid) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0'))
+  const workers = started.filter((words) => words.some((word) => word.includes('worker-entry')))
+  assert.equal(workers.length, 2)
+  for (const words of workers) for (const flag of COLLECTOR_FLAGS) assert(words.includes(flag), words.join(' '))
 })
 
 test('a worker killed in mid-message: the client is cut, nothing is delivered, the next connection works', async () => {

@@ -1,10 +1,18 @@
 /** Whole garbage collections while buffers come and go, before and after: counted, not timed. */
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { syncBuiltinESMExports } from 'node:module'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { constants, type PerformanceEntry, PerformanceObserver } from 'node:perf_hooks'
-import { test } from 'node:test'
+import { mock, test } from 'node:test'
 import { setImmediate } from 'node:timers/promises'
+import v8 from 'node:v8'
+import { parseConfigFile } from '../../src/base/config/config-file.ts'
+import { silentLog } from '../../src/base/log.ts'
 import { COLLECTOR_FLAGS, tuneCollector } from '../../src/workers/collector.ts'
+import { compose } from '../../src/workers/compose.ts'
 
 const MANY_OCTETS = 2 ** 31
 const READ_OCTETS = 64 * 1024
@@ -27,6 +35,26 @@ test('and that of a process which has no flags, loading the gateway included', (
   const load = (path: string) => `await import(${JSON.stringify(new URL(path, import.meta.url).href)})`
   const before = `(${load('../../src/workers/collector.ts')}).keepYoungGenerationSmall()\n${load('../../src/cli/daemon.ts')}`
   assert.ok(youngKib(['--input-type=module'], before) <= 2048)
+})
+
+test('whoever carries mail sets the collector before anything else', async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'vm-gc-'))
+  const set = mock.method(v8, 'setFlagsFromString')
+  syncBuiltinESMExports()
+  try {
+    const text = JSON.stringify({ '*': { state: directory, pool: { threads: 1 } } })
+    const file = parseConfigFile(text, 'vesmail.conf')
+    const composition = compose({ file, log: silentLog, ticketKeys: Buffer.alloc(48), workers: 1 })
+    await composition.close()
+  } finally {
+    set.mock.restore()
+    syncBuiltinESMExports()
+    rmSync(directory, { recursive: true })
+  }
+  assert.deepEqual(
+    set.mock.calls.map(({ arguments: [flag] }) => flag),
+    ['--external-memory-accounted-in-global-limit', '--heap-growing-percent=170'],
+  )
 })
 
 /**

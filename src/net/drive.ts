@@ -61,6 +61,8 @@ export interface DriveOptions {
   readonly over?: () => void
   /** The session wants to show providers' certificates: reading them costs. */
   readonly showsCertificates?: boolean
+  /** Sealed octets that the session may have in its file at a time; absent: none, as it is not for mail. */
+  readonly spillOctets?: number
   /** Whoever answers `batch` is behind: a session that waits for one reads no more until it has it. Absent: never. */
   readonly isPoolFull?: () => boolean
 }
@@ -102,7 +104,7 @@ export class Drive {
   #deadline: NodeJS.Timeout | undefined
   #clientGone: NodeJS.Timeout | undefined
   readonly #waits = new Set<NodeJS.Timeout>()
-  readonly #spill = new SpillFile()
+  readonly #spill: SpillFile
   /** Who waits for the provider to take more. */
   readonly #whenDrained: (() => void)[] = []
   /** Batches that were asked for and are not answered. */
@@ -118,6 +120,7 @@ export class Drive {
     this.ended = new Promise((resolve) => {
       this.#settleEnd = resolve
     })
+    this.#spill = new SpillFile(options.spillOctets ?? 0)
     this.#client = this.#wire('client', options.client)
   }
 

@@ -8,15 +8,18 @@ import { constants, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { GatewayError } from '../base/errors.ts'
 
-/** Of one session: a disk is not for one client to fill. */
-const MAX_OCTETS = 1536 * 1024 * 1024
-
 /** Left to everybody else on the file system. */
 const SPARE_OCTETS = 64 * 1024 * 1024
 
 export class SpillFile {
+  readonly #maxOctets: number
   #file: Promise<FileHandle> | null = null
   #octets = 0
+
+  /** @param maxOctets of this session: a disk is not for one client to fill */
+  constructor(maxOctets: number) {
+    this.#maxOctets = maxOctets
+  }
 
   /** What lies in it. */
   get octets(): number {
@@ -27,7 +30,7 @@ export class SpillFile {
   async write(bytes: Buffer): Promise<void> {
     const at = this.#octets
     this.#octets += bytes.length
-    if (this.#octets > MAX_OCTETS) throw new GatewayError('BUFFER_EXCEEDED', { octets: this.#octets })
+    if (this.#octets > this.#maxOctets) throw new GatewayError('BUFFER_EXCEEDED', { octets: this.#octets })
     try {
       this.#file ??= nameless()
       await (await this.#file).write(bytes, 0, bytes.length, at)
@@ -38,7 +41,9 @@ export class SpillFile {
 
   /** Would so many more find space? Rejects as {@link write} would. */
   async reserve(octets: number): Promise<void> {
-    if (this.#octets + octets > MAX_OCTETS) throw new GatewayError('BUFFER_EXCEEDED', { octets: this.#octets + octets })
+    if (this.#octets + octets > this.#maxOctets) {
+      throw new GatewayError('BUFFER_EXCEEDED', { octets: this.#octets + octets })
+    }
     try {
       this.#file ??= nameless()
       await this.#file

@@ -247,12 +247,13 @@ export class WorkerApp {
     const admission = new Admission(this.#options.composition, listener.main.config)
     socket.once('close', () => admission.leave())
     // Abuse is looked at request by request (now.md): what is public stays so, a probe has a floor of its own.
-    if (this.#isFull(this.#now?.connections ?? 0) || (await admission.place(client.address)) !== null) {
-      socket.destroy()
-      return
-    }
+    const isRefused = this.#isFull(this.#now?.connections ?? 0) || (await admission.place(client.address)) !== null
     const isSecure = listener.isImplicit && tls !== null
     const secured = isSecure ? await acceptTls(socket, tls) : socket
+    if (isRefused) {
+      this.#now?.refuse(secured, { tenant: () => tenant, isSecure })
+      return
+    }
     // Octets as they are on the wire: what a page is made of is nobody's figure.
     const live = httpTraffic(socket)
     const begunMs = performance.now()
@@ -369,7 +370,7 @@ export class WorkerApp {
     socket.once('close', () => admission.leave())
     // And as soon as the session is over: whom a restart sends away comes back at once.
     const leave = (): void => admission.leave()
-    const refusal = await this.#refusal(admission, client)
+    const refusal = await this.#refusal(admission, client, isTunnel)
     let secured: Socket = socket
     if (listener.isImplicit && tls !== null && !isTunnel) secured = await acceptTls(socket, tls)
     const admitted = async ({ account, session }: LoggedIn): Promise<void> => {
@@ -441,10 +442,10 @@ export class WorkerApp {
     return isFull
   }
 
-  /** Why this client is not welcome; null: it is. */
-  async #refusal(admission: Admission, client: Endpoint): Promise<GatewayError | null> {
+  /** Why this client is not welcome; null: it is. Of a tunnel the HTTP connection has the place among its address's. */
+  async #refusal(admission: Admission, { address }: Endpoint, isTunnel: boolean): Promise<GatewayError | null> {
     if (this.#isFull(this.#open.size)) return new GatewayError('TOO_MANY', { reason: 'limits.sessions' })
-    return admission.address(client.address)
+    return isTunnel ? admission.abuse(address) : admission.address(address)
   }
 }
 

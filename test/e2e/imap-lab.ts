@@ -26,6 +26,8 @@ export interface ImapLabOptions {
   readonly settings?: Partial<MailSettings>
   /** As in the profile. */
   readonly search?: 'open'
+  /** Of a session's file. */
+  readonly spillOctets?: number
   /** Another lab's. */
   readonly keys?: Map<string, MessageKey>
 }
@@ -72,6 +74,7 @@ export async function imapLab(options: ImapLabOptions): Promise<ImapLab> {
       log: watch.log,
       clientTls: null,
       upstream: { tls, timeoutMs: 5000, networks: null },
+      spillOctets: options.spillOctets ?? 1024 * 1024 * 1024,
     }).start()
     void drive.ended.then((end) => ends.push(end))
   })

@@ -128,6 +128,11 @@ export const OPTIONS = {
     default: 0,
     doc: '(smtp) Largest message taken, before it is sealed; 0: no limit.',
   }),
+  'limits.spillOctets': octets({
+    default: 1536 * MiB,
+    scope: 'listener',
+    doc: '(imap) What one session’s APPENDs beyond maxbuf may take, sealed, in the temporary folder; more goes to the provider padded.',
+  }),
   'limits.recipients': count({ default: 1000, min: 1, doc: '(smtp) Recipients per message.' }),
   'limits.waiting': count({
     default: 1000,

@@ -27,8 +27,11 @@ export class Admission {
 
   /** @returns why the client is not welcome; null: it is */
   async address(address: string): Promise<GatewayError | null> {
-    const refusal = await this.place(address)
-    if (refusal !== null) return refusal
+    return (await this.place(address)) ?? this.abuse(address)
+  }
+
+  /** @returns why an address that has its place already is not welcome */
+  async abuse(address: string): Promise<GatewayError | null> {
     return (await this.#isBlocked('peer', address)) ? this.#refused('abuse', new GatewayError('ABUSE')) : null
   }
 

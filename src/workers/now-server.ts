@@ -7,7 +7,7 @@ import type { Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
-import { asGatewayError } from '../base/errors.ts'
+import { asGatewayError, GatewayError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import { addressUnit } from '../net/address.ts'
 import {
@@ -21,7 +21,7 @@ import {
 } from '../net/http.ts'
 import { isStream, printAnswer } from '../net/http-answer.ts'
 import { HttpFront } from '../net/http-front.ts'
-import { plain } from '../net/now/answers.ts'
+import { failure, plain } from '../net/now/answers.ts'
 import {
   answerNow,
   answerSealed,
@@ -48,6 +48,8 @@ const MAX_HEAD_OCTETS = 32 * 1024
 /** What comes is cut smaller by the front: more would be a fault of ours. */
 const MAX_MESSAGE_OCTETS = 64 * 1024
 const TUNNELS = '/ws/'
+/** A client that got a refusal may take so long for it. */
+const REFUSED_MS = 2000
 /** Ways through the net (NAT) are forgotten where nothing goes through them for a minute. */
 const BEAT_MS = 45_000
 
@@ -147,6 +149,16 @@ export class NowServer {
     await front.ended
     this.#open.delete(address)
     if (open.begun !== null) await this.#discard(open.begun)
+  }
+
+  /** There is no place for this connection: whatever it asks, it is told to come later. */
+  refuse(socket: Socket, connection: Pick<NowConnection, 'tenant' | 'isSecure'>): void {
+    const answer = finished(failure(new GatewayError('TOO_MANY')), this.#siteOf(connection))
+    const headers = { ...answer.headers, 'retry-after': '60', connection: 'close' }
+    const timer = setTimeout(() => socket.destroy(), REFUSED_MS)
+    socket.once('close', () => clearTimeout(timer)).on('error', () => socket.destroy())
+    // Read, too: closing with unread octets would destroy the answer.
+    socket.resume().end(printAnswer({ ...answer, headers }, new Date().toUTCString()))
   }
 
   /** A sealed message that is short needs no way through the server; of a long one the answer goes on there. */
@@ -285,7 +297,7 @@ export class NowServer {
     }
   }
 
-  #siteOf({ tenant, isSecure }: NowConnection): NowParts {
+  #siteOf({ tenant, isSecure }: Pick<NowConnection, 'tenant' | 'isSecure'>): NowParts {
     const chosen = tenant()
     const sites = this.#sites.get(chosen) ?? {}
     this.#sites.set(chosen, sites)

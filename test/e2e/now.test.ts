@@ -4,22 +4,33 @@
  */
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
+import { once } from 'node:events'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
+import { connect, type TLSSocket } from 'node:tls'
 import { promisify } from 'node:util'
 import { Agent, WebSocket } from 'undici'
 import { sendMail, writeMail } from '../../src/cli/demo/mail.ts'
 import { openFromVaultKey, unlockPrivateKey } from '../../src/engine/seal/vault-key.ts'
 import { messageFile } from '../../src/net/now/spool.ts'
-import { freePort, labGateway } from '../lab/gateway.ts'
+import { freePorts } from '../guard/stage.ts'
+import { labGateway } from '../lab/gateway.ts'
 import { LAB_USERS, labProvider } from '../lab/provider.ts'
 
 const run = promisify(execFile)
 const scratch = mkdtempSync(join(tmpdir(), 'vm-now-'))
 after(() => rmSync(scratch, { recursive: true, force: true }))
-const [secure, plainPort] = [await freePort(), await freePort()]
+const [secure = 0, plainPort = 0, narrow = 0, lost = 0] = await freePorts(4)
+/** A server behind a tunnel that is lost in the middle of a word. */
+const breaking = createServer((socket) => {
+  socket.on('error', () => {}).on('data', () => socket.resetAndDestroy())
+  socket.write('hello')
+})
+await new Promise<void>((resolve) => breaking.listen(lost, '127.0.0.1', resolve))
+after(() => breaking.close())
 const provider = await labProvider()
 const spool = join(scratch, 'spool')
 const gateway = await labGateway(provider, {
@@ -31,7 +42,7 @@ const gateway = await labGateway(provider, {
         dir: spool,
         manifest: { name: 'lab' },
         e2e: 'https://viewer.example/#',
-        websock: { dead: '127.0.0.1:1' },
+        websock: { dead: '127.0.0.1:1', lost: `127.0.0.1:${lost}` },
         headers: ['Access-Control-Allow-Origin: *'],
       },
     },
@@ -39,6 +50,7 @@ const gateway = await labGateway(provider, {
   daemons: [
     { server: 'now', host: '127.0.0.1', port: secure, tls: { persist: true } },
     { server: 'now', host: '127.0.0.1', port: plainPort, tls: { level: 'none' } },
+    { server: 'now', host: '127.0.0.1', port: narrow, tls: { persist: true }, limits: { sessionsPerAddress: 3 } },
   ],
 })
 
@@ -185,6 +197,60 @@ test('a WebSocket tunnel carries a whole IMAP session, frames of every size', as
   assert.match(await tunnel.until(/^e OK /m), /^\* BYE/m)
   assert.equal(await tunnel.closed, 1000)
   await tunnel.close()
+})
+
+const UPGRADE =
+  'Host: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n'
+
+/** All that comes on a connection, until it is closed from there. */
+async function spoken(port: number, ...said: (string | Buffer)[]): Promise<Buffer> {
+  const socket = connect({ port, host: '127.0.0.1', ca: gateway.ca, servername: 'localhost' })
+  socket.on('error', () => {})
+  for (const octets of said) socket.write(octets)
+  const parts: Buffer[] = []
+  for await (const part of socket) parts.push(part as Buffer)
+  return Buffer.concat(parts)
+}
+
+test('frames that are none end a tunnel with 1002; a server that is lost, with 1013', async () => {
+  const close = (octets: Buffer): string => octets.subarray(octets.lastIndexOf(0x88)).toString('latin1')
+  const huge = Buffer.from([0x82, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5])
+  for (const frame of [
+    huge,
+    Buffer.from([0x82, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 2, 3, 4]),
+    // Each reserved bit; no mask; a reserved opcode; a continuation of nothing; a ping in fragments, and one too long.
+    ...[0xc2, 0xa2, 0x92, 0x83, 0x80, 0x09].map((first) => Buffer.from([first, 0x81, 1, 2, 3, 4, 5])),
+    Buffer.from([0x82, 1]),
+    Buffer.from([0x89, 0xfe, 0, 126, 1, 2, 3, 4]),
+  ]) {
+    const seen = await spoken(secure, `GET /ws/imap HTTP/1.1\r\n${UPGRADE}`, frame)
+    assert.match(seen.toString('latin1'), /^HTTP\/1\.1 101 /)
+    assert.equal(close(seen), '\x88\x02\x03\xea', frame.toString('hex'))
+  }
+  const word = Buffer.from([0x82, 0x81, 0, 0, 0, 0, 65])
+  const seen = await spoken(secure, `GET /ws/lost HTTP/1.1\r\n${UPGRADE}`, word)
+  assert.match(close(seen), /^\x88\x0f\x03\xf5no connection$/)
+})
+
+test('beyond the sessions of an address: 503, and when to come again; a tunnel is one of them, and none in the proxy', async () => {
+  const held: TLSSocket[] = []
+  const begun = async (until: RegExp): Promise<string> => {
+    // An address of its own: connections of other tests may not be closed yet.
+    const from = { localAddress: '127.0.0.9', servername: 'localhost' }
+    const socket = connect({ port: narrow, host: '127.0.0.1', ca: gateway.ca, ...from })
+    socket.on('error', () => {}).setEncoding('latin1')
+    held.push(socket)
+    socket.write(`GET /ws/imap HTTP/1.1\r\n${UPGRADE}`)
+    let seen = ''
+    while (!until.test(seen)) seen += ((await once(socket, 'data')) as [string])[0]
+    return seen
+  }
+  for (let n = 0; n < 3; n++) assert.match(await begun(/\* [A-Z]+ /), /^HTTP\/1\.1 101 [\s\S]*\* OK /)
+  const refused = await begun(/\r\n\r\n/)
+  assert.match(refused, /^HTTP\/1\.1 503 /)
+  assert.match(refused, /^retry-after: 60\r$/im)
+  assert.match(refused, /^access-control-allow-origin: \*\r$/im)
+  for (const socket of held) socket.destroy()
 })
 
 test('an unknown tunnel, a foreign origin, and a server that is not there are refused', async () => {

@@ -16,6 +16,7 @@ import type { HttpResponse } from '../net/http.ts'
 import { failure, plain } from '../net/now/answers.ts'
 import type { NowAsk } from '../net/now/ask.ts'
 import type { ApiConnection } from '../ves/client/api-connection.ts'
+import { parseVesUri } from '../ves/uri.ts'
 import type { NowConnection } from './now-server.ts'
 import { parseProfile } from './profile.ts'
 import type { Protection } from './protection.ts'
@@ -119,10 +120,11 @@ async function userOf(token: Secret<string>, { api }: ProbeParts): Promise<strin
 }
 
 async function isListed(acl: string, bearer: Secret<string>, { api, domain }: ProbeParts): Promise<boolean> {
-  const externalId = acl.includes('/') ? acl.slice(acl.lastIndexOf('/') + 1) : acl
+  const list = parseVesUri(acl, domain)
+  if (list.kind !== 'item') throw new GatewayError('VES_PARAMETER', { text: 'the access list is no item' })
   const { result } = await api.request({
     path: 'vaultItems?fields=id,vaultEntries(id)',
-    body: { file: { externals: [{ domain, externalId }] }, $op: 'fetch' },
+    body: { file: { externals: [{ domain: list.domain, externalId: list.externalId }] }, $op: 'fetch' },
     bearer,
     repeatable: true,
   })

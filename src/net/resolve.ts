@@ -3,11 +3,10 @@
  * administrator's own names.
  *
  * `getaddrinfo` takes one of the two threads that Node has for slow names, for ten seconds where a name server is silent:
- * one tenant with such a domain would stop everybody's logins. So names are asked for by c-ares, which needs no threads.
- * Only what that cannot know goes to `getaddrinfo`: names of the hosts file, names without a dot and those that no name
- * server knows, which may be of a search domain.
+ * one tenant with such a domain would stop everybody's logins. So names are asked for by c-ares, which needs no threads,
+ * those of search domains too. Only what asks nobody goes to `getaddrinfo`: names of the hosts file, names without a dot
+ * (which are the administrator's), and numbers (`127.1`).
  */
-
 import { lookup, Resolver } from 'node:dns/promises'
 import { readFileSync, statSync } from 'node:fs'
 
@@ -23,44 +22,100 @@ export interface Names {
   lookup(host: string): Promise<Address[]>
   /** Text of the hosts file. */
   hosts(): string
+  /** Text of resolv.conf. */
+  configuration(): string
 }
 
 /** Each try waits longer than the one before: 17 s in all, less than `limits.connectSeconds`. */
 const TIMES = { timeout: 2500, tries: 3 } as const
 /** c-ares reads resolv.conf once. */
 const RESOLVER_MS = 60_000
-const HOSTS_FILE = '/etc/hosts'
-/** What a name server says at once. A resolver whose server is silent says ESERVFAIL in the end. */
 const ABSENT: readonly string[] = ['ENOTFOUND', 'ENODATA']
+/** No domain ends like that. */
+const NUMBER = /\.(?:\d+|0x[0-9a-f]*)$/i
+/** resolv.conf(5) */
+const MAX_SEARCH = 6
 
 /** @throws Error of node:dns */
 export async function resolveName(host: string, names: Names = SYSTEM): Promise<readonly Address[]> {
-  if (!host.includes('.') || hasName(names.hosts(), host)) return names.lookup(host)
+  if (!host.includes('.') || NUMBER.test(host) || hasName(names.hosts(), host)) return names.lookup(host)
+  try {
+    return await ask(host, names)
+  } catch (error) {
+    if (!isAbsent(error) || host.endsWith('.')) throw error
+    for (const domain of searchDomains(names.configuration())) {
+      try {
+        return await ask(`${host}.${domain}`, names)
+      } catch (absent) {
+        if (!isAbsent(absent)) throw absent
+      }
+    }
+    throw error
+  }
+}
+
+async function ask(host: string, names: Names): Promise<readonly Address[]> {
   const [four, six] = await Promise.allSettled([names.resolve4(host), names.resolve6(host)])
   const found = [
     ...(four.status === 'fulfilled' ? four.value : []).map((address) => ({ address, family: 4 })),
     ...(six.status === 'fulfilled' ? six.value : []).map((address) => ({ address, family: 6 })),
   ]
   if (found.length > 0) return found
-  // A silent server is not asked again: that is what must not hold a thread.
-  const silent = [four, six].find((one) => one.status === 'rejected' && !ABSENT.includes(one.reason?.code))
-  if (silent?.status === 'rejected') throw silent.reason
-  return names.lookup(host)
+  const failures: unknown[] = [four, six].flatMap((one) => (one.status === 'rejected' ? [one.reason] : []))
+  // Who knows of no address of one kind may have had no answer about the other.
+  throw failures.find((failure) => !isAbsent(failure)) ?? failures[0]
+}
+
+function isAbsent(error: unknown): boolean {
+  return ABSENT.includes((error as NodeJS.ErrnoException | undefined)?.code ?? '')
 }
 
 function hasName(hosts: string, host: string): boolean {
   const name = host.toLowerCase().replace(/\.$/, '')
-  return hosts
+  return linesOf(hosts).some((words) => words.slice(1).includes(name))
+}
+
+/** Of the last line that names any. */
+function searchDomains(configuration: string): readonly string[] {
+  const line = linesOf(configuration).findLast(([word]) => word === 'search' || word === 'domain')
+  return (line ?? []).slice(1, 1 + MAX_SEARCH).filter((domain) => domain !== '.')
+}
+
+function linesOf(text: string): string[][] {
+  return text
     .toLowerCase()
     .split('\n')
-    .some((line) => line.replace(/#.*/, '').trim().split(/\s+/).slice(1).includes(name))
+    .map((line) =>
+      line
+        .replace(/[#;].*/, '')
+        .trim()
+        .split(/\s+/),
+    )
+}
+
+/** Read again when it was written. */
+class SystemFile {
+  readonly #path: string
+  #text = ''
+  #writtenMs = 0
+
+  constructor(path: string) {
+    this.#path = path
+  }
+
+  get text(): string {
+    const writtenMs = statSync(this.#path, { throwIfNoEntry: false })?.mtimeMs ?? 0
+    if (writtenMs !== this.#writtenMs) this.#text = writtenMs === 0 ? '' : readFileSync(this.#path, 'utf8')
+    this.#writtenMs = writtenMs
+    return this.#text
+  }
 }
 
 class SystemNames implements Names {
+  readonly #hosts = new SystemFile('/etc/hosts')
+  readonly #configuration = new SystemFile('/etc/resolv.conf')
   #resolver = new Resolver(TIMES)
   #untilMs = 0
-  #hosts = ''
-  #hostsMs = -1
 
   resolve4(host: string): Promise<string[]> {
     return this.#current().resolve4(host)
@@ -75,12 +130,11 @@ class SystemNames implements Names {
   }
 
   hosts(): string {
-    const mtimeMs = statSync(HOSTS_FILE, { throwIfNoEntry: false })?.mtimeMs ?? 0
-    if (mtimeMs !== this.#hostsMs) {
-      this.#hostsMs = mtimeMs
-      this.#hosts = mtimeMs === 0 ? '' : readFileSync(HOSTS_FILE, 'utf8')
-    }
-    return this.#hosts
+    return this.#hosts.text
+  }
+
+  configuration(): string {
+    return this.#configuration.text
   }
 
   #current(): Resolver {

@@ -19,6 +19,7 @@ function names(parts: Partial<Names>): Names & { readonly looked: string[] } {
       looked.push(host)
       return [{ address: '10.0.0.9', family: 4 }]
     },
+    configuration: () => 'search old.test\n; domain no.test\nnameserver 192.0.2.53\nsearch svc.test Inner.test .\n',
     hosts: () => '127.0.0.1 localhost\n# 10.1.1.1 not.here\n10.0.0.9\tMail.Inner.test  mx.inner.test # ours\n',
     ...parts,
     looked,
@@ -36,21 +37,46 @@ test('addresses of both kinds, without getaddrinfo', async () => {
   assert.deepEqual([both.looked, one.looked], [[], []])
 })
 
-test('the hosts file, names without a dot and names that no server knows are for getaddrinfo', async () => {
-  const some = names({})
-  for (const host of ['localhost', 'postfix', 'mail.inner.test', 'MX.inner.test', 'mx.inner.test.', 'postfix.mail']) {
+test('the hosts file, numbers and names without a dot are for getaddrinfo, and no server is asked', async () => {
+  const some = names({ resolve4: () => assert.fail('asked'), resolve6: () => assert.fail('asked') })
+  for (const host of ['localhost', 'postfix', 'mail.inner.test', 'MX.inner.test', 'mx.inner.test.', '127.1', '0.0x1']) {
     assert.deepEqual(await resolveName(host, some), [{ address: '10.0.0.9', family: 4 }], host)
   }
-  assert.equal(some.looked.length, 6)
+  assert.equal(some.looked.length, 7)
   const asked = names({ resolve4: async () => ['192.0.2.1'] })
   await resolveName('not.here', asked)
   assert.deepEqual(asked.looked, [])
 })
 
-test('a name whose servers are silent is not left to getaddrinfo', async () => {
-  const silent = names({ resolve4: failed('ETIMEOUT') })
-  await assert.rejects(resolveName('silent.example.org', silent), { code: 'ETIMEOUT' })
-  assert.deepEqual(silent.looked, [])
+test('what no server knows may be of a search domain', async () => {
+  const asked: string[] = []
+  const some = names({
+    resolve4: async (host) => {
+      asked.push(host)
+      return host === 'postfix.mail.inner.test' ? ['10.0.0.7'] : failed('ENOTFOUND')()
+    },
+  })
+  assert.deepEqual(await resolveName('postfix.mail', some), [{ address: '10.0.0.7', family: 4 }])
+  assert.deepEqual(asked, ['postfix.mail', 'postfix.mail.svc.test', 'postfix.mail.inner.test'])
+  for (const host of ['nowhere.test', 'postfix.mail.']) {
+    await assert.rejects(resolveName(host, some), { code: 'ENOTFOUND' }, host)
+  }
+  assert.deepEqual(some.looked, [])
+})
+
+test('a name whose servers are silent is not asked for again, nor left to getaddrinfo', async () => {
+  for (const code of ['ETIMEOUT', 'ESERVFAIL']) {
+    let asked = 0
+    const silent = names({
+      resolve4: () => {
+        asked++
+        return failed(code)()
+      },
+    })
+    await assert.rejects(resolveName('silent.example.org', silent), { code })
+    assert.equal(asked, 1)
+    assert.deepEqual(silent.looked, [])
+  }
 })
 
 test('many names of a silent server hold nobody up', async () => {
@@ -64,6 +90,7 @@ test('many names of a silent server hold nobody up', async () => {
     resolve6: (host) => resolver.resolve6(host),
     lookup: () => assert.fail('a thread is held'),
     hosts: () => '',
+    configuration: () => '',
   }
   const slow = Array.from({ length: 50 }, (_, n) => resolveName(`n${n}.example.org`, silent))
   const ended = Promise.allSettled(slow)

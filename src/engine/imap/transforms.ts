@@ -16,6 +16,8 @@ export interface OpenTransform extends Transform {
     /** Known when it is done; see `OpenFacts`. */
     readonly missingParts: number
     readonly endMissing: boolean
+    readonly unsealedParts: number
+    readonly altered: boolean
     readonly layoutLost: number
   }
 }

@@ -24,6 +24,8 @@
  * | `t` | root | of a message with more leaves than `c` lists: how many |
  * | `z` | root | of a message too long for `c`: behind its outermost closing delimiter stands a record of its end (`end-record.ts`); its nonce |
  * | `s` | root | sizes, see {@link SealedSizes}: `octets.lines.sealed` each, `,` between; the first is the message's body, then each leaf and nested message (`m` in front) in MIME order; an unknown number is left out |
+ * | `h` | root, leaf | of a message too long for `v`, and of leaves beyond those of `c`: digest of the structure so far, this header's part included (`structure.ts`) |
+ * | `v` | root | `digest.lineEnds` of all of the structure |
  * | `g` | root | what follows the opened body's octets (`s`) is padding |
  *
  * Places are counted from this header backwards because providers add headers at the top and at the bottom.
@@ -31,6 +33,7 @@
 import type { Eol } from '../mime/header-block.ts'
 import { type Base64Layout, isBase64Layout } from '../mime/transfer/base64-layout.ts'
 import { EXACT_HEADER } from './format.ts'
+import { isDigest, type WholeStructure } from './structure.ts'
 
 export interface PlacedHeader {
   readonly back: number
@@ -84,6 +87,10 @@ export interface Exactness {
   readonly leafCount: number | null
   /** The message has a record of its end. */
   readonly endNonce: Buffer | null
+  /** Digest of the structure up to this part's body. */
+  readonly structureSoFar: string | null
+  /** All of the message's. */
+  readonly structure: WholeStructure | null
   readonly sizes: SealedSizes | null
   readonly padded: boolean
 }
@@ -103,6 +110,8 @@ export const NOTHING_SPECIAL: Exactness = {
   leaves: null,
   leafCount: null,
   endNonce: null,
+  structureSoFar: null,
+  structure: null,
   sizes: null,
   padded: false,
 }
@@ -118,10 +127,14 @@ export const BOUND_OCTETS = 4
 export const MAX_LISTED_PARTS = 1000
 const LINE_OCTETS = 72
 
+/** What names a stream in text, and the header that it carries. @param stream its first octets */
+export function boundOf(stream: Uint8Array): string {
+  return Buffer.from(stream.subarray(0, BOUND_OCTETS)).toString('hex')
+}
+
 /** @param fb0 the first octets of the stream that will carry it @returns the header without its last line end */
 export function printExactness(exact: Exactness, fb0: Uint8Array, eol: Eol): Buffer {
-  const bound = Buffer.from(fb0.subarray(0, BOUND_OCTETS)).toString('hex')
-  const text = [`${EXACT_HEADER}: ${VERSION} ${bound}`, ...printFields(exact)].join('; ')
+  const text = [`${EXACT_HEADER}: ${VERSION} ${boundOf(fb0)}`, ...printFields(exact)].join('; ')
   const lines: string[] = []
   for (let at = 0; at < text.length; at += LINE_OCTETS) lines.push(text.slice(at, at + LINE_OCTETS))
   return Buffer.from(lines.join(`${eol}\t`), 'latin1')
@@ -142,6 +155,8 @@ function printFields(exact: Exactness): string[] {
   if (exact.leaves !== null) fields.push(`c=${exact.leaves.toString('base64')}`)
   if (exact.leafCount !== null) fields.push(`t=${exact.leafCount}`)
   if (exact.endNonce !== null) fields.push(`z=${exact.endNonce.toString('base64')}`)
+  if (exact.structureSoFar !== null) fields.push(`h=${exact.structureSoFar}`)
+  if (exact.structure !== null) fields.push(`v=${exact.structure.digest}.${exact.structure.lineEnds}`)
   if (exact.sizes !== null) fields.push(`s=${printSizes(exact.sizes)}`)
   if (exact.padded) fields.push('g')
   return fields
@@ -158,8 +173,7 @@ export function parseExactness(header: Buffer, sealed: Uint8Array): Exactness | 
     return null
   const text = header.toString('latin1', colon + 1).replace(/[ \t\r\n]+/g, '')
   const [head, ...fields] = text.split(';')
-  const bound = Buffer.from(sealed.subarray(0, BOUND_OCTETS)).toString('hex')
-  if (head !== VERSION + bound) return null
+  if (head !== VERSION + boundOf(sealed)) return null
   const exact: { -readonly [K in keyof Exactness]: Exactness[K] } = { ...NOTHING_SPECIAL }
   const inserted: PlacedHeader[] = []
   const replaced: PlacedHeader[] = []
@@ -207,6 +221,12 @@ export function parseExactness(header: Buffer, sealed: Uint8Array): Exactness | 
       case 'z':
         exact.endNonce = Buffer.from(value, 'base64')
         break
+      case 'h':
+        exact.structureSoFar = isDigest(value) ? value : null
+        break
+      case 'v':
+        exact.structure = parseStructure(value)
+        break
       case 's':
         exact.sizes = parseSizes(value)
         break
@@ -226,6 +246,11 @@ function parsePlaced(value: string): PlacedHeader {
 function parsePlace(value: string): LeafPlace | null {
   const parsed = /^(\d{1,9})\.([0-9a-f]{8})$/.exec(value)
   return parsed === null ? null : { ordinal: Number(parsed[1]), bound: Buffer.from(parsed[2]!, 'hex') }
+}
+
+function parseStructure(value: string): WholeStructure | null {
+  const [digest = '', lineEnds = ''] = value.split('.')
+  return isDigest(digest) && /^\d{1,15}$/.test(lineEnds) ? { digest, lineEnds: Number(lineEnds) } : null
 }
 
 const BLANK_LETTERS: Readonly<Record<string, string>> = { r: '\r', n: '\n', s: ' ', t: '\t' }

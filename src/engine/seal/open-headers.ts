@@ -6,10 +6,11 @@ import { type Eol, fieldName, type HeaderBlock, type HeaderField, unfoldedValue 
 import { CANONICAL_BASE64 } from '../mime/transfer/base64-layout.ts'
 import type { BodyEncoding } from './body-encoding.ts'
 import { openSealedHeader, sealedHeaderOctets } from './encrypted-header.ts'
-import { type Exactness, NOTHING_SPECIAL, parseExactness } from './exactness.ts'
+import { boundOf, type Exactness, NOTHING_SPECIAL, parseExactness } from './exactness.ts'
 import { ID_SUFFIX, SEALED_TYPES } from './format.ts'
 import type { MessageKey } from './message-key.ts'
 import { dropSealedReferences } from './references.ts'
+import { countsInPlain, EXACTNESS_PLACE } from './structure.ts'
 
 export interface OpeningKey {
   readonly key: MessageKey
@@ -23,9 +24,11 @@ const DROPPED: ReadonlySet<string> = new Set(['x-vesmail-part', 'x-vesmail-xchg'
 export interface OpenedBlock {
   /** As it was before sealing, its blank line with it. */
   readonly bytes: Buffer
+  /** Fields that count as the root's structure (`structure.ts`), without their line ends. */
+  readonly counted: readonly Buffer[]
   readonly exact: Exactness
-  /** This block has an exactness header: it was sealed by this gateway. */
-  readonly isExact: boolean
+  /** Names the exactness header of this block among others ({@link boundOf}); null: it has none, another gateway sealed it. */
+  readonly exactness: Buffer | null
   /** X-VESmail-Part, lower case; '' = none. */
   readonly part: string
   /** The Content-Type that stands in plain; null = none. */
@@ -45,6 +48,7 @@ interface Entry {
 export function openHeaders(block: HeaderBlock, rootId: string | null, opening: OpeningKey): OpenedBlock {
   const entries: Entry[] = []
   let exact: Exactness | null = null
+  let exactness: Buffer | null = null
   let place = 0
   for (const field of block.fields) {
     if (field.name !== 'x-vesmail-header') {
@@ -56,6 +60,7 @@ export function openHeaders(block: HeaderBlock, rootId: string | null, opening: 
     const parsed = parseExactness(bytes, sealed)
     if (parsed !== null) {
       exact = parsed
+      exactness = Buffer.from(boundOf(sealed), 'latin1')
       place = entries.length
     } else entries.push({ field: { name: fieldName(bytes) ?? '', bytes, eol: field.eol }, sealed: true })
   }
@@ -73,12 +78,14 @@ export function openHeaders(block: HeaderBlock, rootId: string | null, opening: 
     added: exact?.messageIdAdded === true,
   })
   const kept = filter.run(place)
+  const counted = rootId === null ? [] : countedOf(kept.fields, exact === null ? -1 : kept.place)
   const about = exact ?? NOTHING_SPECIAL
   const sealedEncoding = entries.filter((e) => e.sealed && e.field.name === 'content-transfer-encoding')
   return {
     bytes: Buffer.concat([...restore(kept.fields, kept.place, about), about.blank ?? block.blank]),
+    counted,
     exact: about,
-    isExact: exact !== null,
+    exactness,
     part,
     type,
     sealedLeaf,
@@ -87,6 +94,17 @@ export function openHeaders(block: HeaderBlock, rootId: string | null, opening: 
       about,
     ),
   }
+}
+
+/** @param place of the exactness header; -1: there is none */
+function countedOf(fields: readonly Kept[], place: number): Buffer[] {
+  const counted: Buffer[] = []
+  for (let i = 0; i <= fields.length; i++) {
+    if (i === place) counted.push(EXACTNESS_PLACE)
+    const field = fields[i]
+    if (field !== undefined && (field.sealed || countsInPlain(field.name))) counted.push(field.bytes)
+  }
+  return counted
 }
 
 function encodingOf(fields: readonly HeaderField[], exact: Exactness): BodyEncoding {
@@ -102,6 +120,7 @@ function encodingOf(fields: readonly HeaderField[], exact: Exactness): BodyEncod
 
 interface Kept {
   readonly name: string
+  readonly sealed: boolean
   bytes: Buffer
   readonly eol: Eol
 }
@@ -133,7 +152,7 @@ class Filter {
     for (const [i, { field, sealed }] of this.#entries.entries()) {
       if (i === place) keptPlace = fields.length
       const bytes = sealed ? field.bytes : this.#plain(field)
-      if (bytes !== null) fields.push({ name: field.name, bytes, eol: field.eol })
+      if (bytes !== null) fields.push({ name: field.name, sealed, bytes, eol: field.eol })
     }
     if (place === this.#entries.length) keptPlace = fields.length
     return { fields, place: keptPlace }

@@ -7,6 +7,7 @@ import { countLines } from '../mime/lines.ts'
 import { type BatchJob, type BatchResult, startOpen } from './batch.ts'
 import type { BodyEncoding } from './body-encoding.ts'
 import { BodyStream } from './body-stream.ts'
+import { FEEDBACK_OCTETS } from './chunk-cipher.ts'
 import { keyAndIv } from './ciphers.ts'
 import { BOUND_OCTETS, type Exactness } from './exactness.ts'
 import { LatePatches } from './late-patch.ts'
@@ -22,15 +23,15 @@ export interface OpenLeafParts {
   readonly ledger: SizesLedger
   readonly output: OrderedOutput
   readonly askBatch: (job: BatchJob, answered: (result: BatchResult) => void) => void
-  /** The first octets of its stream, before anything of it is opened. */
-  readonly bound?: (bound: Buffer) => void
+  /** What its stream begins with ({@link FEEDBACK_OCTETS}), before anything of it is opened. */
+  readonly began?: (feedback: Buffer) => void
   readonly done: () => void
 }
 
 /** Octets looked at in one go: white space may stand in front of the body. */
 const BEGINNING_OCTETS = 64
-/** Characters that hold {@link BOUND_OCTETS}. */
-const BOUND_CHARACTERS = 6
+/** Characters that hold {@link FEEDBACK_OCTETS}. */
+const FEEDBACK_CHARACTERS = 22
 
 /** Line ends at the end of a sealed body that are counted (`body-watch.ts` counts no more). */
 const TAIL_OCTETS = 2 * 80
@@ -110,15 +111,15 @@ export class OpenLeaf {
   #readBeginning(bytes: Buffer): void {
     for (let at = 0; at < bytes.length && this.#beginning !== null; at += BEGINNING_OCTETS) {
       const text = bytes.toString('latin1', at, at + BEGINNING_OCTETS).replace(/[^A-Za-z0-9+/]/g, '')
-      this.#beginning = (this.#beginning + text).slice(0, BOUND_CHARACTERS)
-      if (this.#beginning.length < BOUND_CHARACTERS) continue
-      const bound = Buffer.from(this.#beginning, 'base64').subarray(0, BOUND_OCTETS)
+      this.#beginning = (this.#beginning + text).slice(0, FEEDBACK_CHARACTERS)
+      if (this.#beginning.length < FEEDBACK_CHARACTERS) continue
+      const feedback = Buffer.from(this.#beginning, 'base64').subarray(0, FEEDBACK_OCTETS)
       this.#beginning = null
       const { place } = this.#parts.exact
-      if (place !== null && !place.bound.equals(bound)) {
+      if (place !== null && !place.bound.equals(feedback.subarray(0, BOUND_OCTETS))) {
         throw new GatewayError('SEAL_BROKEN', { what: 'the body of another part' })
       }
-      this.#parts.bound?.(bound)
+      this.#parts.began?.(feedback)
     }
   }
 

@@ -4,6 +4,7 @@
  * was read: the last line end, and the outermost closing delimiter.
  */
 import { countLines } from '../mime/lines.ts'
+import type { Arrival } from './arrival.ts'
 import type { EndReader } from './end-record.ts'
 import type { OrderedOutput } from './ordered-output.ts'
 import type { LedgerEntry, SizesLedger } from './sizes-ledger.ts'
@@ -11,6 +12,7 @@ import type { LedgerEntry, SizesLedger } from './sizes-ledger.ts'
 export class OpenedText {
   readonly #output: OrderedOutput
   readonly #ledger: SizesLedger
+  #arrival: Arrival | null = null
   #record: EndReader | null = null
   #delimiter: readonly Buffer[] = []
   /** Ends with a line end, and nothing came behind it yet. */
@@ -21,6 +23,11 @@ export class OpenedText {
     this.#ledger = ledger
   }
 
+  /** All of it is told to `arrival`. */
+  tell(arrival: Arrival): void {
+    this.#arrival = arrival
+  }
+
   /** The message has a record. */
   expect(record: EndReader): void {
     this.#record = record
@@ -29,6 +36,7 @@ export class OpenedText {
   emit(bytes: Buffer): void {
     if (bytes.length === 0) return
     this.#ledger.countOpened(bytes.length, countLines(bytes))
+    this.#arrival?.text(bytes)
     this.release()
     if (this.#record !== null && endsWithCrlf(bytes)) this.#lastLine = { bytes, counted: this.#ledger.open }
     else this.#output.write(bytes)

@@ -4,8 +4,8 @@
  * Rule: of an encrypted message nothing leaves before its key is there, and no octet of a sealed part that was not
  * authenticated. What fails throws; what was written until then is not a whole message.
  *
- * Structure, and parts that someone else put in plain into a sealed message, pass as they are: the format does not
- * authenticate them.
+ * Structure, and parts that someone else put in plain into a sealed message, pass as they are: what of it is not as it
+ * was sealed is told when all was read (`arrival.ts`).
  */
 import { GatewayError } from '../../base/errors.ts'
 import { type HeaderBlock, unfoldedValue } from '../mime/header-block.ts'
@@ -13,16 +13,18 @@ import { MAX_NESTING, MAX_SEALED_HEADER_OCTETS } from '../mime/limits.ts'
 import { countLines } from '../mime/lines.ts'
 import { type MimeEvent, MimeReader } from '../mime/reader.ts'
 import type { Transform, TransformAction } from '../transform.ts'
+import { Arrival, type Changes, NOTHING_CHANGED } from './arrival.ts'
 import type { BodyEncoding } from './body-encoding.ts'
 import { keyAndIv } from './ciphers.ts'
 import { AnnouncedEnd, type EndReader } from './end-record.ts'
-import { type Exactness, MAX_LISTED_PARTS, type SealedSizes } from './exactness.ts'
+import type { Exactness, SealedSizes } from './exactness.ts'
 import { childEncapsulation, type Encapsulation, sealedMessageId, takesBanners } from './format.ts'
 import type { MessageKey } from './message-key.ts'
 import { type OpenedBlock, type OpeningKey, openHeaders } from './open-headers.ts'
 import { OpenLeaf } from './open-leaf.ts'
 import { OpenedText } from './opened-text.ts'
 import { OrderedOutput } from './ordered-output.ts'
+import { Padding } from './padding.ts'
 import { type LedgerEntry, SizesLedger } from './sizes-ledger.ts'
 import { TransformAsking } from './transform-asking.ts'
 
@@ -41,7 +43,8 @@ export interface OutlinedLeaf {
   readonly sealed: { readonly key: MessageKey; readonly encoding: BodyEncoding; readonly exact: Exactness } | null
 }
 
-export interface OpenFacts {
+/** What is said of {@link Changes} is known when it is done. */
+export interface OpenFacts extends Changes {
   /** Null until the root's header was read. */
   readonly encrypted: boolean | null
   readonly messageId: string | null
@@ -51,13 +54,6 @@ export interface OpenFacts {
   readonly padded: boolean
   /** What was read so far; whole when it is done. */
   readonly sizes: SealedSizes
-  /** When it is done: sealed parts that were taken out of the message on its way, as far as its sender says what is in it. */
-  readonly missingParts: number
-  /**
-   * When it is done: the record of its end, which its sender promises, is not there, or was altered. Parts may have been
-   * taken off the end, or just white space out of it. Counts as one of {@link missingParts}.
-   */
-  readonly endMissing: boolean
   /** Octets that sealing put at its end, beside what opening gives, are counted in no part's size. Known with the key. */
   readonly end: AnnouncedEnd | null
   /** When it is done: long leaves whose layout did not come back, since what describes it was taken away on the way. */
@@ -72,6 +68,8 @@ interface Frame {
   readonly about: { readonly encoding: BodyEncoding; readonly exact: Exactness } | null
   /** Of an injected container: its one part was seen. */
   hasBody: boolean
+  /** Its closing delimiter came. */
+  closed: boolean
   /** Of an injected container: something stands behind its closing delimiter. */
   hasEpilogue: boolean
   /** Line end of the first delimiter that went with a banner. */
@@ -102,20 +100,13 @@ export class Opener implements Transform {
   #waitingOctets = 0
   /** Leaves whose output is not complete. */
   readonly #bodies = new Set<OpenLeaf>()
-  /** Opened octets of the sealed leaves, in order, as far as the sender lists them. */
-  readonly #sealedLeaves: LedgerEntry[] = []
-  #missingParts = 0
+  #arrival: Arrival | null = null
+  #changes = NOTHING_CHANGED
   #layoutLost = 0
-  /** The leaves that the root lists; empty: those that say themselves which they are. Null: an older message. */
-  #listed: readonly string[] | null = null
-  /** How many leaves there are at least, as far as headers say. */
-  #leafCount = 0
+  /** The root's header came to its end, and all containers that sealing injected did so far. */
+  #wellEnded = true
   #endRecord: EndReader | null = null
   #announcedEnd: AnnouncedEnd | null = null
-  #endMissing = false
-  /** Of the sealed leaf that came last. */
-  #ordinal = 0
-  #sealedCount = 0
   /** What the current leaf's octets are to become. */
   #leaf: {
     readonly open: OpenLeaf | null
@@ -127,8 +118,7 @@ export class Opener implements Transform {
   #pending: { readonly eol: string; readonly bytes: Buffer[] } | null = null
   /** The next delimiter given out had no line end before it. */
   #bareDelimiter = false
-  /** What may still be given out; behind it there is padding. */
-  #octetsLeft = Number.POSITIVE_INFINITY
+  #padding: Padding | null = null
   #padded = false
   /** Of the header read last. */
   #partNumber = 0
@@ -144,10 +134,9 @@ export class Opener implements Transform {
       declaredSizes: this.#declared,
       padded: this.#padded,
       sizes: this.#ledger.sizes(),
-      missingParts: this.#missingParts,
-      endMissing: this.#endMissing,
       end: this.#announcedEnd,
       layoutLost: this.#layoutLost,
+      ...this.#changes,
     }
   }
 
@@ -192,58 +181,27 @@ export class Opener implements Transform {
     if (this.#phase === 'run') this.#run()
     for (const bytes of this.#output.take()) this.#give(bytes)
     if (this.#phase === 'finishing' && this.#bodies.size === 0) {
-      this.#checkOrder()
+      this.#finish()
       this.#phase = 'done'
       this.#asking.push({ do: 'done' })
     }
     return this.#asking.takeActions()
   }
 
-  /**
-   * Each leaf is authentic, but all have the same key: that they are the message's leaves in the message's order, its
-   * root says. One that is not there may have been taken out by a filter, and what is left is to be read.
-   * @throws GatewayError SEAL_BROKEN where one stands twice, or in another's place
-   */
-  #checkOrder(): void {
-    if (this.#listed !== null) {
-      const leaves = this.#endRecord?.end?.leaves ?? null
-      if (leaves !== null && leaves < this.#ordinal) {
-        throw new GatewayError('SEAL_BROKEN', { what: 'parts that are none of the message' })
-      }
-      const known = Math.max(this.#listed.length, this.#leafCount, this.#ordinal, leaves ?? 0)
-      this.#endMissing = this.#endRecord !== null && leaves === null
-      this.#missingParts = known - this.#sealedCount + (this.#endMissing ? 1 : 0)
-      return
-    }
-    const listed = this.#declared?.parts ?? null
-    if (listed === null || this.#options.outline !== undefined) return
-    // One without sealed octets is no part, but a place where none is.
-    const expected = listed.filter(({ kind, sealedOctets }) => kind === 'leaf' && sealedOctets !== 0)
-    let at = 0
-    for (const { octets } of this.#sealedLeaves) {
-      while (at < expected.length && (expected[at]!.octets ?? octets) !== octets) at++
-      if (at === expected.length) throw new GatewayError('SEAL_BROKEN', { what: 'parts repeated or exchanged' })
-      at++
-    }
-    this.#missingParts = expected.length - this.#sealedLeaves.length
-  }
-
-  /**
-   * @param bound the first octets of a sealed leaf's stream
-   * @throws GatewayError SEAL_BROKEN where it is none of the message's, or not behind the one before it
-   */
-  #place(exact: Exactness, bound: Buffer): void {
-    if (this.#listed === null) return
-    const ordinal = exact.place?.ordinal ?? this.#listed.indexOf(bound.toString('hex'), this.#ordinal) + 1
-    if (ordinal <= this.#ordinal) throw new GatewayError('SEAL_BROKEN', { what: 'parts repeated or exchanged' })
-    this.#ordinal = ordinal
-    this.#sealedCount++
+  /** @throws GatewayError SEAL_BROKEN, see {@link Arrival.finish} */
+  #finish(): void {
+    // Of an outline there is nothing but headers.
+    if (this.#arrival === null || this.#options.outline !== undefined) return
+    this.#changes = this.#arrival.finish({
+      record: this.#endRecord === null ? undefined : this.#endRecord.end,
+      ended: this.#wellEnded,
+      sizes: this.#ledger.sizes(),
+      layoutLost: this.#layoutLost,
+    })
   }
 
   #give(bytes: Buffer): void {
-    const kept = bytes.subarray(0, this.#octetsLeft)
-    this.#octetsLeft -= kept.length
-    if (kept.length > 0) this.#asking.push({ do: 'write', bytes: kept })
+    for (const kept of this.#padding?.take(bytes) ?? [bytes]) this.#asking.push({ do: 'write', bytes: kept })
   }
 
   // ── the root's header, and the key ──
@@ -275,16 +233,19 @@ export class Opener implements Transform {
   }
 
   #start(): void {
-    const opened = openHeaders(this.#rootBlock!, this.#messageId, this.#opening!)
+    const block = this.#rootBlock!
+    const opened = openHeaders(block, this.#messageId, this.#opening!)
+    // What is sealed always has a blank line there: opening takes it out where there was none.
+    this.#wellEnded = block.blank.length > 0
     this.#rootBlock = null
-    this.#isExact = opened.isExact
+    this.#isExact = opened.exactness !== null
     this.#declared = opened.exact.sizes
-    this.#listed = boundsOf(opened.exact.leaves)
-    this.#leafCount = opened.exact.leafCount ?? 0
+    this.#arrival = new Arrival(opened, this.#opening!)
+    this.#text.tell(this.#arrival)
     this.#awaitEnd(opened)
     const body = this.#declared?.body.octets ?? null
     this.#padded = opened.exact.padded
-    if (this.#padded && body !== null) this.#octetsLeft = opened.bytes.length + body
+    if (this.#padded && body !== null) this.#padding = new Padding(opened.bytes.length + body)
     this.#output.write(opened.bytes)
     this.#ledger.start()
     this.#phase = 'run'
@@ -356,6 +317,7 @@ export class Opener implements Transform {
     this.#givePending()
     if (frame.inside !== 'injected') {
       this.#text.emit(opened.bytes)
+      this.#arrival!.headers(opened)
       this.#enter(opened, encapsulation)
       return
     }
@@ -375,8 +337,6 @@ export class Opener implements Transform {
 
   #enter(opened: OpenedBlock, encapsulation: Encapsulation): void {
     const { type, exact, encoding } = opened
-    // Its body may be cut off.
-    this.#leafCount = Math.max(this.#leafCount, exact.place?.ordinal ?? 0)
     const deep = this.#reader.depth >= MAX_DEPTH
     const { outline } = this.#options
     if (opened.sealedLeaf && outline !== undefined) {
@@ -393,14 +353,14 @@ export class Opener implements Transform {
         ledger: this.#ledger,
         output: this.#output,
         askBatch: (job, answered) => this.#asking.ask('batch', job, answered),
-        bound: (bound) => this.#place(exact, bound),
+        began: (feedback) => this.#arrival!.place(exact, feedback),
         done: () => {
           this.#bodies.delete(open)
           if (open.layoutLost) this.#layoutLost++
         },
       })
       this.#bodies.add(open)
-      if (this.#sealedLeaves.length <= MAX_LISTED_PARTS) this.#sealedLeaves.push(open.entry)
+      this.#arrival!.sealedLeaf(open.entry)
       this.#leaf = { open, drop: false, entry: open.entry, bare: exact.bareDelimiter }
     } else if (type?.type.startsWith('multipart/') && type.boundary !== null) {
       if (deep) throw new GatewayError('SEAL_BROKEN', { what: 'nesting', depth: this.#reader.depth })
@@ -411,6 +371,7 @@ export class Opener implements Transform {
         inside: injected ? 'injected' : type.type === 'multipart/alternative' ? 'alternative' : 'other',
         about: injected ? { encoding, exact } : null,
         hasBody: false,
+        closed: false,
         hasEpilogue: false,
         droppedEol: null,
         entry: null,
@@ -426,6 +387,7 @@ export class Opener implements Transform {
         inside: 'other',
         about: null,
         hasBody: false,
+        closed: false,
         hasEpilogue: false,
         droppedEol: null,
         entry,
@@ -433,6 +395,8 @@ export class Opener implements Transform {
       this.#reader.enter({ kind: 'message' })
     } else {
       this.#reader.enter({ kind: 'leaf' })
+      // Behind a root's header that was cut short there is no part.
+      if (this.#wellEnded || encapsulation !== 'root') this.#arrival!.unsealedLeaf()
       this.#leaf = { open: null, drop: false, entry: this.#ledger.add('leaf'), bare: false }
       outline?.({ part: this.#partNumber, sealed: null })
     }
@@ -465,6 +429,7 @@ export class Opener implements Transform {
   #delimiter(event: Extract<MimeEvent, { on: 'delimiter' }>, frame: Frame): void {
     this.#ledger.countSealed(event.eol.length + event.line.length)
     frame.hasEpilogue = false
+    if (event.close) frame.closed = true
     const isOutermost = event.close && this.#frames.length === 1
     if (frame.inside === 'injected') {
       if (isOutermost) this.#text.close([])
@@ -500,6 +465,7 @@ export class Opener implements Transform {
     const frame = this.#frames.pop()!
     if (part === 'message') this.#ledger.leave()
     if (frame.inside !== 'injected') return
+    if (!frame.closed) this.#wellEnded = false
     // An outline may be of the root's header alone.
     if (!frame.hasBody && this.#options.outline === undefined) {
       throw new GatewayError('SEAL_BROKEN', { what: 'injected part missing' })
@@ -507,10 +473,6 @@ export class Opener implements Transform {
     // The container ends with a line end of its own: without another one, the part it replaces had none.
     if (!frame.hasEpilogue) this.#bareDelimiter = true
   }
-}
-
-function boundsOf(leaves: Buffer | null): readonly string[] | null {
-  return leaves === null ? null : (leaves.toString('hex').match(/.{8}/g) ?? [])
 }
 
 /** Sealing adds at most one level to {@link MAX_NESTING}; other gateways may not stop there. */

@@ -7,10 +7,18 @@
  */
 import { type Eol, type HeaderBlock, type HeaderField, rawValue, unfoldedValue } from '../mime/header-block.ts'
 import { printSealedHeader } from './encrypted-header.ts'
-import { type Exactness, isNothingSpecial, NOTHING_SPECIAL, type PlacedHeader, printExactness } from './exactness.ts'
+import {
+  boundOf,
+  type Exactness,
+  isNothingSpecial,
+  NOTHING_SPECIAL,
+  type PlacedHeader,
+  printExactness,
+} from './exactness.ts'
 import { type Encapsulation, ID_SUFFIX, messageIdOf, SEALED_TYPE, sealedMessageId, takesBanners } from './format.ts'
 import type { Judged } from './judge.ts'
 import { addSealedReferences, dropSealedReferences } from './references.ts'
+import { countsInPlain } from './structure.ts'
 
 /** Plain at the root (message-format.md §4). */
 const PLAIN_AT_ROOT: ReadonlySet<string> = new Set([
@@ -86,6 +94,8 @@ export interface HeaderDraft {
   readonly eol: Eol
   readonly lines: readonly Buffer[]
   readonly moved: readonly Buffer[]
+  /** Of a root: the fields that count as structure, without their line ends. */
+  readonly counted: readonly Buffer[]
   readonly exact: Exactness
   /** There was a header named like ours: ours must be there as well, to be the one that counts. */
   readonly namesake: boolean
@@ -111,6 +121,7 @@ class Drafting {
   readonly #eol: Eol
   readonly #lines: Buffer[] = []
   readonly #moved: Buffer[] = []
+  readonly #counted: Buffer[] = []
   /** Names of the headers that opening gives, in order. */
   readonly #kept: string[] = []
   readonly #inserted: { readonly at: number; readonly bytes: Buffer }[] = []
@@ -143,7 +154,8 @@ class Drafting {
       replaced: this.#placeReplaced(),
     }
     const namesake = fields.some((field) => field.name === 'x-vesmail-exact')
-    return { plan: this.#plan, eol: this.#eol, lines: this.#lines, moved: this.#moved, exact, namesake }
+    const written = { lines: this.#lines, moved: this.#moved, counted: this.#counted }
+    return { plan: this.#plan, eol: this.#eol, ...written, exact, namesake }
   }
 
   /** Places counted backwards among headers of the same name; in one pass, since there may be thousands of each. */
@@ -216,6 +228,7 @@ class Drafting {
     const text = steadyText(field)
     this.#line(text, field)
     this.#keepAs(text, field)
+    if (countsInPlain(field.name)) this.#counted.push(field.bytes)
   }
 
   #seal(field: HeaderField): void {
@@ -224,6 +237,7 @@ class Drafting {
     const { keyAndSeed, random } = this.#key
     this.#lines.push(printSealedHeader(keyAndSeed, field.bytes, random(FEEDBACK_OCTETS), this.#eolOf(field)))
     this.#kept.push(field.name)
+    this.#counted.push(field.bytes)
   }
 
   /** Into the injected part's header, where opening drops it: it is put back from the exactness. */
@@ -337,19 +351,29 @@ export type AboutBody = Partial<
     | 'leafCount'
     | 'endNonce'
     | 'bareDelimiter'
+    | 'structureSoFar'
+    | 'structure'
     | 'sizes'
     | 'padded'
   >
 >
 
-/** The part's own block, to its blank line. */
-export function finishHeaders(draft: HeaderDraft, about: AboutBody, key: SealingKey): Buffer {
+export interface FinishedHeaders {
+  /** The part's own block, to its blank line. */
+  readonly bytes: Buffer
+  /** What names the exactness header among others ({@link boundOf}); null: there is none. */
+  readonly exactness: Buffer | null
+}
+
+export function finishHeaders(draft: HeaderDraft, about: AboutBody, key: SealingKey): FinishedHeaders {
   const { eol } = draft
   const { root, injected } = draft.plan
   const out = [...draft.lines]
   const exact: Exactness = { ...draft.exact, ...about }
+  let exactness: Buffer | null = null
   if (root !== null || draft.namesake || !isNothingSpecial(exact)) {
     const fb0 = key.random(FEEDBACK_OCTETS)
+    exactness = Buffer.from(boundOf(fb0), 'latin1')
     out.push(printSealedHeader(key.keyAndSeed, printExactness(exact, fb0, eol), fb0, eol))
   }
   if (root !== null && root.xchg !== null) out.push(Buffer.from(`X-VESmail-Xchg: ${root.xchg}\r\n`, 'latin1'))
@@ -359,7 +383,7 @@ export function finishHeaders(draft: HeaderDraft, about: AboutBody, key: Sealing
       ? leafLines(draft)
       : `X-VESmail-Part: injected${eol}Content-Type: multipart/alternative;${eol}\tboundary="${injected}"${eol}`
   out.push(Buffer.from(type + eol, 'latin1'))
-  return Buffer.concat(out)
+  return { bytes: Buffer.concat(out), exactness }
 }
 
 /** Delimiter and header of the part in the injected container; null where there is none. */

@@ -8,7 +8,7 @@ import { type BatchJob, type BatchResult, type BodyDecoding, startSeal } from '.
 import { examineBase64, examineQuotedPrintable, looksEncoded } from './body-examine.ts'
 import { BodyStream } from './body-stream.ts'
 import { type BodyWatch, startWatch } from './body-watch.ts'
-import { BOUND_OCTETS, type LeafPlace } from './exactness.ts'
+import { BOUND_OCTETS } from './exactness.ts'
 import { LATE_NONCE_OCTETS } from './late-patch.ts'
 import type { MessageKey } from './message-key.ts'
 import type { OrderedOutput } from './ordered-output.ts'
@@ -22,18 +22,19 @@ export interface SealLeafParts {
   readonly maxExamineOctets: number
   readonly key: MessageKey
   readonly random: (octets: number) => Buffer
+  /** What a leaf's stream begins with. */
+  readonly feedback: () => Buffer
   readonly ledger: SizesLedger
   readonly output: OrderedOutput
   readonly askBatch: (job: BatchJob, answered: (result: BatchResult) => void) => void
-  /** @param bound the first octets of its stream @returns its place, where its header is to tell it */
-  readonly placed: (bound: Buffer) => LeafPlace | null
+  /** @param bound the first octets of its stream @returns what its header is to tell of its place */
+  readonly placed: (bound: Buffer) => Pick<AboutBody, 'place' | 'structureSoFar'>
   /** Writes the leaf's header, once, before anything of its body. */
   readonly begin: (about: AboutBody, hideEncoding: boolean) => void
   /** Its last octet is in the output. */
   readonly done: () => void
 }
 
-const FEEDBACK_OCTETS = 16
 const CRLF = Buffer.from('\r\n', 'latin1')
 
 /** Only these two are undone; anything else is taken as it is. */
@@ -130,10 +131,9 @@ export class SealLeaf {
   }
 
   #begin(about: AboutBody, watch: BodyWatch | null = null): BodyStream {
-    const { begin, key, random, output, askBatch, ledger, done, placed } = this.#parts
-    const fb0 = random(FEEDBACK_OCTETS)
-    const place = placed(fb0.subarray(0, BOUND_OCTETS))
-    begin(place === null ? about : { ...about, place }, this.#isRaw)
+    const { begin, key, feedback, output, askBatch, ledger, done, placed } = this.#parts
+    const fb0 = feedback()
+    begin({ ...about, ...placed(fb0.subarray(0, BOUND_OCTETS)) }, this.#isRaw)
     const open = ledger.open
     const slot = output.reserve()
     const write = (bytes: Buffer) => {

@@ -8,10 +8,10 @@ import { countLines } from '../mime/lines.ts'
 import type { MimeEvent, MimeReader } from '../mime/reader.ts'
 import type { MailSettings } from '../settings.ts'
 import { bannerParts } from './banner.ts'
-import { sealedBodyOctets } from './chunk-cipher.ts'
+import { FEEDBACK_OCTETS, sealedBodyOctets } from './chunk-cipher.ts'
 import { keyAndIv } from './ciphers.ts'
 import { END_NONCE_OCTETS, endOctets, outermostDelimiter, printEnd } from './end-record.ts'
-import { BOUND_OCTETS, type LeafPlace, MAX_LISTED_PARTS, type SealedSizes } from './exactness.ts'
+import { BOUND_OCTETS, MAX_LISTED_PARTS, type SealedSizes } from './exactness.ts'
 import {
   childEncapsulation,
   type Encapsulation,
@@ -20,6 +20,7 @@ import {
   takesBanners,
 } from './format.ts'
 import { type Judged, judge } from './judge.ts'
+import { marked } from './leaf-mark.ts'
 import type { SealKeyAnswer } from './message-key.ts'
 import { OrderedOutput, type OutputSlot } from './ordered-output.ts'
 import {
@@ -33,6 +34,7 @@ import {
 } from './seal-headers.ts'
 import { isCoded, SealLeaf, type SealLeafParts } from './seal-leaf.ts'
 import { type LedgerEntry, SizesLedger } from './sizes-ledger.ts'
+import { EXACTNESS_PLACE, Structure } from './structure.ts'
 
 export interface SealingOptions {
   /** Cryptographic random octets. */
@@ -82,6 +84,7 @@ export class Sealing {
   readonly #banners: readonly Buffer[]
   readonly #output = new OrderedOutput()
   readonly #ledger = new SizesLedger()
+  readonly #structure = new Structure()
   readonly #containers: Container[] = []
   #bannerAdded = false
   #containerCount = 0
@@ -152,7 +155,7 @@ export class Sealing {
         const top = this.#containers.at(-1)
         if (top === undefined) throw new Error('only the root stands alone')
         const { bytes } = event.block
-        this.#ledger.countOpened(bytes.length, countLines(bytes))
+        this.#pass(bytes)
         const inside = top.alternative ? 'alternative' : 'other'
         this.#enterPart(event.block, top.kind === 'message' ? 'msg' : childEncapsulation(top.encapsulation, inside))
         break
@@ -161,7 +164,7 @@ export class Sealing {
         this.#leaf!.push(event.bytes)
         break
       case 'text':
-        this.#ledger.countOpened(event.bytes.length, countLines(event.bytes))
+        this.#pass(event.bytes)
         this.#write(event.bytes)
         break
       case 'delimiter':
@@ -174,6 +177,12 @@ export class Sealing {
         this.#end(event.part)
         break
     }
+  }
+
+  /** Of the original what is no leaf's body. */
+  #pass(bytes: Buffer): void {
+    this.#ledger.countOpened(bytes.length, countLines(bytes))
+    this.#structure.push(bytes)
   }
 
   #write(bytes: Buffer): void {
@@ -227,6 +236,7 @@ export class Sealing {
       maxExamineOctets: Math.min(settings.maxbufOctets, MAX_EXAMINE_OCTETS),
       key: this.#parts.answer.key,
       random,
+      feedback: () => marked(this.#key.keyAndSeed, random(FEEDBACK_OCTETS)),
       ledger: this.#ledger,
       output: this.#output,
       askBatch: this.#parts.askBatch,
@@ -239,25 +249,38 @@ export class Sealing {
   }
 
   /** The root's header of a gathered message lists its leaves; of others, each leaf says which it is. */
-  #placed(bound: Buffer): LeafPlace | null {
+  #placed(bound: Buffer): Pick<AboutBody, 'place' | 'structureSoFar'> {
     this.#leafCount++
-    if (!this.#parts.isGathered || this.#bounds.length === MAX_LISTED_PARTS) return { ordinal: this.#leafCount, bound }
+    if (!this.#parts.isGathered || this.#bounds.length === MAX_LISTED_PARTS) {
+      return { place: { ordinal: this.#leafCount, bound }, structureSoFar: this.#structure.digest }
+    }
     this.#bounds.push(bound)
-    return null
+    return {}
   }
 
   /** Writes a part's headers; the root's of a gathered message waits for the sizes. */
   #writeHeaders(draft: HeaderDraft, about: AboutBody): void {
     const start = injectedStart(draft)
-    if (draft.plan.root === null) this.#write(finishHeaders(draft, about, this.#key))
-    else if (!this.#parts.isGathered) {
-      const padded = this.#parts.options.padded === true
-      const sizes = this.#declarable(this.#sizesBeforehand(draft, start), padded)
-      const endNonce = this.#announceEnd(draft.plan.judged)
-      const said = { ...about, sizes, padded, leaves: Buffer.alloc(0), endNonce }
-      this.#output.write(finishHeaders(draft, said, this.#key))
-    } else this.#rootWaits = { slot: this.#output.reserve(), draft, about }
+    if (draft.plan.root === null) {
+      const { bytes, exactness } = finishHeaders(draft, about, this.#key)
+      if (exactness !== null) this.#structure.pushField(exactness)
+      this.#write(bytes)
+    } else this.#writeRoot(draft, about, start)
     if (start !== null) this.#write(start)
+  }
+
+  #writeRoot(draft: HeaderDraft, about: AboutBody, start: Buffer | null): void {
+    for (const field of [...draft.counted, EXACTNESS_PLACE]) this.#structure.pushField(field)
+    if (this.#parts.isGathered) {
+      this.#rootWaits = { slot: this.#output.reserve(), draft, about }
+      return
+    }
+    const padded = this.#parts.options.padded === true
+    const sizes = this.#declarable(this.#sizesBeforehand(draft, start), padded)
+    const endNonce = this.#announceEnd(draft.plan.judged)
+    const structureSoFar = this.#structure.digest
+    const said = { ...about, sizes, padded, leaves: Buffer.alloc(0), endNonce, structureSoFar }
+    this.#output.write(finishHeaders(draft, said, this.#key).bytes)
   }
 
   /** A single leaf cannot lose its end unnoticed. */
@@ -293,7 +316,7 @@ export class Sealing {
   #delimiter(event: Extract<MimeEvent, { on: 'delimiter' }>): void {
     const top = this.#containers.at(-1)!
     const { eol, line, close } = event
-    this.#ledger.countOpened(eol.length + line.length, eol === '' ? 0 : 1)
+    this.#pass(Buffer.concat([Buffer.from(eol, 'latin1'), line]))
     if (eol === '') for (const entry of this.#justEnded) entry.sealedOctets -= CRLF.length
     this.#justEnded = []
     if (close && top.alternative && takesBanners(top.encapsulation)) {
@@ -373,8 +396,9 @@ export class Sealing {
     const padded = this.#endsOpen || this.#parts.options.padded === true
     const leaves = Buffer.concat(this.#bounds, BOUND_OCTETS * this.#bounds.length)
     const leafCount = this.#leafCount > this.#bounds.length ? this.#leafCount : null
-    const rest = { sizes: this.#declarable(this.#ledger.sizes(), padded), padded, leaves, leafCount }
-    slot.write(finishHeaders(draft, { ...about, ...rest }, this.#key))
+    const sizes = this.#declarable(this.#ledger.sizes(), padded)
+    const rest = { sizes, padded, leaves, leafCount, structure: this.#structure.whole }
+    slot.write(finishHeaders(draft, { ...about, ...rest }, this.#key).bytes)
     slot.close()
     this.#rootWaits = null
   }

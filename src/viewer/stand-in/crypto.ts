@@ -115,7 +115,7 @@ export function createSecretKey(octets: Uint8Array): Uint8Array {
   return octets.slice()
 }
 
-export function hash(algo: keyof typeof HASHES, octets: Uint8Array, encoding: 'binary' | 'latin1' | 'hex' | 'buffer') {
+export function hash(algo: keyof typeof HASHES, octets: Uint8Array, encoding: 'base64' | 'binary' | 'hex' | 'buffer') {
   const hashed = Buffer.from(HASHES[algo](octets))
   return encoding === 'buffer' ? hashed : hashed.toString(encoding)
 }

@@ -286,6 +286,8 @@ class SimpleOpener extends Simple {
     end: null,
     missingParts: 0,
     endMissing: false,
+    unsealedParts: 0,
+    altered: false,
     layoutLost: 0,
   }
 

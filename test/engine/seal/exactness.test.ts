@@ -30,6 +30,8 @@ const FULL: Exactness = {
   leaves: Buffer.from('0f1e2d3c4b5a6978', 'hex'),
   leafCount: 1234,
   endNonce: Buffer.from('ffeeddccbbaa99887766554433221100', 'hex'),
+  structureSoFar: 'AbCd+/012345',
+  structure: { digest: '/ABCdefg0123', lineEnds: 2 },
   sizes: {
     body: { octets: 1234, lines: null, sealedOctets: 2345 },
     parts: [

@@ -75,6 +75,8 @@ export type ToGuard =
   | { readonly t: 'taken'; readonly id: number }
   | { readonly t: 'missing'; readonly id: number }
   | { readonly t: 'pong' }
+  /** Why it cannot start; it ends then. */
+  | { readonly t: 'unusable'; readonly reason: string }
   /** The worker was told by a signal to go: it waits until the guard has another. */
   | { readonly t: 'leaving' }
   /** `id`: of who asked; null: the last, from a worker that goes. */

@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url'
 import { Command } from 'commander'
 import { type ConfigFile, parseConfigFile, printConfigError } from '../base/config/config-file.ts'
 import { programConfig } from '../base/config/merge.ts'
+import { atOption, layersOf, reasonOf } from '../base/config/places.ts'
 import { asGatewayError, GatewayError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import { Guard } from '../guard/guard.ts'
@@ -59,7 +60,7 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
   try {
     const file = parseConfigFile(readText(options.conf), options.conf)
     const config = programConfig(options.debug === true ? debugging(file) : file)
-    log = logOf(config, { pid: process.pid })
+    log = atOption('log', layersOf(file, null), () => logOf(config, { pid: process.pid }))
     const cacheDirectory = join(stateDirectory(config), 'compile-cache')
     const workers = options.guard ?? config['workers.count']
     prepareCertificate(file)
@@ -69,8 +70,8 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
     // Keep-alive connections of libraries shall not hold the process.
     process.exit()
   } catch (error) {
-    const { code, detail, message } = asGatewayError(error)
-    const reason = 'line' in detail ? printConfigError(detail) : String(detail.reason ?? message)
+    const { code, detail } = asGatewayError(error)
+    const reason = 'line' in detail ? printConfigError(detail) : reasonOf(error)
     if (log === null) process.stderr.write(`vesmail: ${reason}\n`)
     else log.log.write('error', 'start failed', { code, reason })
     process.exit(code === 'CONFIG_INVALID' ? CONFIG_EXIT : code === 'IO' ? IO_EXIT : 80)

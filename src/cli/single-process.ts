@@ -3,13 +3,14 @@
  * SIGHUP takes a new configuration for new sessions; those that are open keep what they began with.
  */
 import { readFileSync } from 'node:fs'
-import { type ConfigFile, parseConfigFile, printConfigError } from '../base/config/config-file.ts'
+import { assertDaemons, type ConfigFile, parseConfigFile, printConfigError } from '../base/config/config-file.ts'
 import { programConfig } from '../base/config/merge.ts'
+import { reasonOf } from '../base/config/places.ts'
 import { asGatewayError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import { EndedCounts } from '../guard/ended-counts.ts'
 import type { Companion } from '../guard/guard.ts'
-import { type ListenAddress, Listeners } from '../guard/listeners.ts'
+import { type ListenAddress, Listeners, listenAddresses } from '../guard/listeners.ts'
 import type { Notify } from '../guard/notify.ts'
 import { compose } from '../workers/compose.ts'
 import type { Metrics } from '../workers/metrics.ts'
@@ -34,6 +35,7 @@ export class SingleProcess {
   readonly #options: SingleProcessOptions
   readonly #listeners: Listeners
   #app: WorkerApp | null = null
+  #addresses: readonly ListenAddress[] = []
   /** Of earlier configurations, with sessions that are still open. */
   readonly #old = new Set<WorkerApp>()
   /** Of each configuration that has sessions. */
@@ -57,7 +59,8 @@ export class SingleProcess {
     const config = programConfig(file)
     for (const companion of this.#options.companions) await companion.configure(config)
     this.#app = await this.#make(file)
-    const addresses = addressesOf(file)
+    const addresses = listenAddresses(file)
+    this.#addresses = addresses
     await this.#listeners.inherit(addresses, this.#options.env, process.pid)
     await this.#listeners.open(addresses)
     const timer = setInterval(() => this.#options.notify.alive(), PING_MS)
@@ -75,17 +78,23 @@ export class SingleProcess {
       reopenLog()
       try {
         const file = this.#read()
-        const app = await this.#make(file)
-        await this.#listeners.open(addressesOf(file))
+        // First what may fail, and leaves nothing behind when it does.
+        const addresses = listenAddresses(file)
+        await this.#listeners.open(addresses)
+        const app = await this.#make(file).catch((error: unknown) => {
+          this.#listeners.keep(this.#addresses)
+          throw error
+        })
         const before = this.#app
         this.#app = app
-        this.#listeners.keep(addressesOf(file))
+        this.#addresses = addresses
+        this.#listeners.keep(addresses)
         if (before !== null) this.#retire(before)
         for (const companion of this.#options.companions) await companion.configure(programConfig(file))
         log.write('info', 'reloaded')
       } catch (error) {
-        const { detail, message } = asGatewayError(error)
-        const reason = 'line' in detail ? printConfigError(detail) : String(detail.reason ?? message)
+        const { detail } = asGatewayError(error)
+        const reason = 'line' in detail ? printConfigError(detail) : reasonOf(error)
         log.write('error', 'reload failed', { reason })
       }
     })
@@ -121,6 +130,7 @@ export class SingleProcess {
   #read(): ConfigFile {
     const { file, log } = this.#options
     const parsed = parseConfigFile(readFileSync(file, 'utf8'), file)
+    assertDaemons(parsed)
     for (const reason of parsed.warnings) log.write('warn', 'configuration', { reason })
     return parsed
   }
@@ -137,13 +147,12 @@ export class SingleProcess {
         const parts = await Promise.all([...this.#metrics.values()].map((metrics) => metrics.json()))
         return { parts: [...parts, this.#counted.json()], guard: null }
       },
+    }).catch(async (error: unknown) => {
+      // Threads, connections, the state file: a reload that fails comes again, until the file is right.
+      await composition.close()
+      throw error
     })
     this.#metrics.set(app, composition.metrics)
     return app
   }
-}
-
-function addressesOf(file: ConfigFile): ListenAddress[] {
-  const admin = programConfig(file)['admin.listen']
-  return [...file.daemons.map(({ host, port }) => ({ host, port })), ...(admin === null ? [] : [admin])]
 }

@@ -7,15 +7,15 @@ import cluster, { type Worker as ClusterWorker } from 'node:cluster'
 import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
-import { type ConfigFile, parseConfigFile, printConfigError } from '../base/config/config-file.ts'
-import { programConfig } from '../base/config/merge.ts'
+import { assertDaemons, type ConfigFile, parseConfigFile, printConfigError } from '../base/config/config-file.ts'
+import { daemonConfig, programConfig } from '../base/config/merge.ts'
 import type { Config } from '../base/config/options.ts'
 import { asGatewayError, GatewayError, unreachable } from '../base/errors.ts'
 import type { GuardCounts, ToGuard, ToWorker } from '../base/hand-over.ts'
 import type { Log } from '../base/log.ts'
 import { AwakeClock } from './awake-clock.ts'
 import { type Connection, Dispatcher } from './dispatcher.ts'
-import { type ListenAddress, Listeners } from './listeners.ts'
+import { adminAddresses, type ListenAddress, Listeners, listenAddresses } from './listeners.ts'
 import { MetricsRelay } from './metrics-relay.ts'
 import { type Notify, silentNotify } from './notify.ts'
 import { RunDirectory } from './run-directory.ts'
@@ -81,6 +81,8 @@ export class Guard {
   readonly #processes = new Map<number, ClusterWorker>()
   readonly #ticketKeys = randomBytes(48).toString('base64')
   readonly #generations = new Map<number, Reading>()
+  /** What workers that cannot start said of it. */
+  readonly #unusable = new Map<number, string>()
   #reading: Reading
   #timers: NodeJS.Timeout[] = []
   #counts = { restarts: 0, reloads: 0, drains: 0 }
@@ -140,7 +142,7 @@ export class Guard {
     this.#stopping = true
     this.#notify.stopping()
     // New clients are refused at once rather than left hanging; the admin listener goes on telling how it is.
-    this.#listeners.keep(forced ? [] : adminAddresses(this.#reading.config))
+    this.#listeners.keep(forced ? [] : adminAddresses(this.#reading.file))
     this.#event({ on: 'stop', forced })
     if (forced || !this.#listeners.isInherited) return
     for (const worker of this.#supervisor.draining) {
@@ -168,12 +170,10 @@ export class Guard {
 
   #supervisorOptions(reading: Reading): SupervisorOptions {
     const { config, file } = reading
-    const drains = [config, ...file.daemons.map((one) => programConfig({ ...file, all: one.options }))]
-    const drainS = Math.max(...drains.map((one) => one['limits.drainSeconds']), serviceDrain(file))
     return {
       slots: Math.max(1, this.#options.workers ?? config['workers.count']),
       startMs: config['workers.startSeconds'] * 1000,
-      drainMs: drainS * 1000 + DRAIN_GRACE_MS,
+      drainMs: drainSeconds(file) * 1000 + DRAIN_GRACE_MS,
       forcedMs: FORCED_MS,
       hangMs: config['workers.hangSeconds'] * 1000,
     }
@@ -214,7 +214,7 @@ export class Guard {
         this.#log.write('error', 'reload failed', {
           generation: action.generation,
           kept: action.kept,
-          reason: 'the new worker did not get ready',
+          reason: this.#unusable.get(action.worker) ?? 'the new worker did not get ready',
         })
         this.#generations.delete(action.generation)
         this.#listeners.keep(this.#reading.addresses)
@@ -276,7 +276,13 @@ export class Guard {
       this.#runDirectory.forget(worker)
       this.#log.write('info', 'worker ended', { worker, code, signal })
       this.#processes.delete(worker)
-      this.#event({ on: 'gone', worker, configBad: code === CONFIG_EXIT })
+      const gone = (): void => {
+        this.#event({ on: 'gone', worker, configBad: code === CONFIG_EXIT })
+        this.#unusable.delete(worker)
+      }
+      // One that ended by itself may have said why. One that was killed said nothing, and is to be replaced at once.
+      if (code === null) gone()
+      else whenDrained(child, gone)
     })
     this.#send(worker, {
       t: 'start',
@@ -299,6 +305,9 @@ export class Guard {
         this.#event({ on: 'leaving', worker })
         break
       case 'pong':
+        break
+      case 'unusable':
+        this.#unusable.set(worker, message.reason)
         break
       case 'taken':
         this.#dispatcher.taken(message.id)
@@ -429,17 +438,13 @@ function readConfig(path: string): Reading {
   }
   const file = parseConfigFile(text, path)
   const config = programConfig(file)
-  const addresses = [...file.daemons.map(({ host, port }) => ({ host, port })), ...adminAddresses(config)]
-  return { text, file, config, addresses }
+  assertDaemons(file)
+  return { text, file, config, addresses: listenAddresses(file) }
 }
 
-function adminAddresses(config: Config): ListenAddress[] {
-  return config['admin.listen'] === null ? [] : [config['admin.listen']]
-}
-
-function serviceDrain(file: ConfigFile): number {
-  const given = [...Object.values(file.services)].map((block) => block.get('limits.drainSeconds')?.value)
-  return Math.max(0, ...given.filter((one) => typeof one === 'number'))
+/** The longest that any listener's sessions get. */
+export function drainSeconds(file: ConfigFile): number {
+  return Math.max(...file.daemons.map((one) => daemonConfig(file, one)['limits.drainSeconds']))
 }
 
 function shown({ host, port }: ListenAddress): string {

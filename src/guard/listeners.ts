@@ -5,6 +5,9 @@
  * (socket activation, sd_listen_fds(3)) are taken over where their port is one of ours.
  */
 import { createServer, type Server, type Socket } from 'node:net'
+import type { ConfigFile } from '../base/config/config-file.ts'
+import { programConfig } from '../base/config/merge.ts'
+import { layersOf, whereDaemon, whereSet } from '../base/config/places.ts'
 import { GatewayError } from '../base/errors.ts'
 import { listenerKey } from '../base/hand-over.ts'
 import type { Log } from '../base/log.ts'
@@ -13,6 +16,18 @@ export interface ListenAddress {
   /** null: all addresses, IPv4 and IPv6. */
   readonly host: string | null
   readonly port: number
+  /** In the configuration. */
+  readonly where: string
+}
+
+export function listenAddresses(file: ConfigFile): ListenAddress[] {
+  const daemons = file.daemons.map((entry) => ({ host: entry.host, port: entry.port, where: whereDaemon(file, entry) }))
+  return [...daemons, ...adminAddresses(file)]
+}
+
+export function adminAddresses(file: ConfigFile): ListenAddress[] {
+  const at = programConfig(file)['admin.listen']
+  return at === null ? [] : [{ ...at, where: whereSet('admin.listen', layersOf(file, null)) }]
 }
 
 /** The kernel takes the smaller of this and net.core.somaxconn. */
@@ -43,7 +58,7 @@ export class Listeners {
     for (let fd = FIRST_SYSTEMD_FD; fd < end; fd++) {
       let key = ''
       const server = this.#server(() => key)
-      await bind(server, { fd }, `descriptor ${fd}`)
+      await bind(server, { fd }, `descriptor ${fd}`, false)
       const bound = server.address()
       const port = typeof bound === 'object' && bound !== null ? bound.port : null
       const match = addresses.find((one) => one.port === port && !this.#servers.has(listenerKey(one.host, one.port)))
@@ -62,11 +77,12 @@ export class Listeners {
   async open(addresses: readonly ListenAddress[]): Promise<void> {
     const opened: string[] = []
     try {
-      for (const { host, port } of addresses) {
+      for (const { host, port, where } of addresses) {
         const key = listenerKey(host, port)
         if (this.#servers.has(key)) continue
         const server = this.#server(() => key)
-        await bind(server, host === null ? { port } : { host, port }, `${host ?? 'all addresses'}, port ${port}`)
+        const name = `${where}: ${host ?? 'all addresses'}, port ${port}`
+        await bind(server, host === null ? { port } : { host, port }, name, this.#hasPort(port))
         this.#servers.set(key, server)
         opened.push(key)
       }
@@ -74,6 +90,10 @@ export class Listeners {
       for (const key of opened) this.#close(key)
       throw error
     }
+  }
+
+  #hasPort(port: number): boolean {
+    return [...this.#servers.keys()].some((key) => key.endsWith(`|${port}`))
   }
 
   /** Closes all but these. */
@@ -102,10 +122,11 @@ function bind(
   server: Server,
   at: { readonly fd: number } | { readonly host?: string; readonly port: number },
   where: string,
+  isOurs: boolean,
 ): Promise<void> {
   return new Promise((resolve, reject) => {
     const failed = (error: NodeJS.ErrnoException): void => {
-      reject(new GatewayError('IO', { reason: `cannot listen on ${where}: ${error.code ?? error.message}` }, error))
+      reject(new GatewayError('IO', { reason: `${where}: cannot listen: ${adviceOn(error, isOurs)}` }, error))
     }
     server.once('error', failed)
     server.listen({ ...at, backlog: BACKLOG }, () => {
@@ -115,4 +136,19 @@ function bind(
       resolve()
     })
   })
+}
+
+/** @param isOurs another of our own listeners has that port */
+function adviceOn({ code, message }: NodeJS.ErrnoException, isOurs: boolean): string {
+  switch (code) {
+    case 'EADDRINUSE':
+      if (isOurs) return 'EADDRINUSE: another listener of this gateway has the port: such a change needs a restart'
+      return 'EADDRINUSE: somebody has the port; "vesmail check" as root tells who'
+    case 'EACCES':
+      return 'EACCES: ports below 1024 need the capability CAP_NET_BIND_SERVICE (vesmail.service has it)'
+    case 'EADDRNOTAVAIL':
+      return 'EADDRNOTAVAIL: this machine has no such address: correct host, or bring the address up'
+    default:
+      return code ?? message
+  }
 }

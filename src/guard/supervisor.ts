@@ -38,7 +38,8 @@ export type SupervisorAction =
   | { readonly do: 'died'; readonly worker: number; readonly delayMs: number }
   /** Every slot has a worker of this generation. */
   | { readonly do: 'rolled'; readonly generation: number }
-  | { readonly do: 'roll-failed'; readonly generation: number; readonly kept: number }
+  /** `worker`: the one that did not get ready. */
+  | { readonly do: 'roll-failed'; readonly generation: number; readonly kept: number; readonly worker: number }
   /** Nothing left. `configBad`: the very first configuration was unusable. */
   | { readonly do: 'exit'; readonly configBad: boolean }
 
@@ -263,7 +264,7 @@ export class Supervisor {
     this.#newest = this.#proven
     this.#pendingOptions = null
     this.#roll = []
-    this.#actions.push({ do: 'roll-failed', generation: failed.generation, kept: this.#proven })
+    this.#actions.push({ do: 'roll-failed', generation: failed.generation, kept: this.#proven, worker: failed.id })
     // Slots whose worker died meanwhile.
     for (const [slot] of this.#slots.entries()) if (!this.#manned(slot)) this.#fork(slot)
   }

@@ -6,13 +6,13 @@
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto'
 import { readFileSync, statSync } from 'node:fs'
 import { getCACertificates } from 'node:tls'
+import { certificatesIn, readPem } from './certificate-file.ts'
 import { serverTls } from './tls.ts'
 
 const DAY_MS = 86_400_000
 const SOON_DAYS = 30
 /** A chain has three or four; a file of all authorities is a mistake. */
 const MAX_CHAIN = 20
-const PEM = /-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----[\s\S]*?-----END (?:TRUSTED |X509 )?CERTIFICATE-----/g
 
 export interface CertificateFiles {
   readonly cert: string
@@ -55,7 +55,7 @@ export function judgeCertificate(files: CertificateFiles, nowMs: number): Certif
     certificate: leaf,
   })
   try {
-    const chain = certificatesIn(files.cert)
+    const chain = blamed('cert', () => certificatesIn(files.cert))
     leaf = chain[0]!
     const key = readKey(files.pkey)
     if (!leaf.checkPrivateKey(key)) throw mismatch(files, chain, key)
@@ -75,32 +75,16 @@ export function judgeCertificate(files: CertificateFiles, nowMs: number): Certif
   }
 }
 
-/** All certificates of a PEM file, in order; not empty. @throws Error that says what is wrong with the file */
-export function certificatesIn(path: string): X509Certificate[] {
-  const blocks = read(path, 'cert').match(PEM) ?? []
-  if (blocks.length === 0)
-    throw new Unusable('cert', `${path} holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)`)
-  return blocks.map((block, i) => {
-    try {
-      return new X509Certificate(block)
-    } catch (error) {
-      throw new Unusable('cert', `${path}: certificate ${i + 1} is damaged: ${messageOf(error)}`)
-    }
-  })
-}
-
-function read(path: string, of: Finding['of']): string {
+function blamed<T>(of: Finding['of'], read: () => T): T {
   try {
-    return readFileSync(path, 'latin1')
+    return read()
   } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code ?? messageOf(error)
-    const advice = code === 'ENOENT' ? 'correct the path, or put the file there' : 'look at its owner and mode'
-    throw new Unusable(of, `${path} cannot be read (${code}): ${advice}`)
+    throw new Unusable(of, messageOf(error))
   }
 }
 
 function readKey(path: string): KeyObject {
-  const pem = read(path, 'pkey')
+  const pem = blamed('pkey', () => readPem(path))
   if (/BEGIN ENCRYPTED PRIVATE KEY|Proc-Type: 4,ENCRYPTED/.test(pem)) {
     throw new Unusable('pkey', `${path} has a pass phrase: take it off (openssl pkey)`)
   }

@@ -3,13 +3,13 @@
  * for all connections (a context each costs 19 KiB), verification by the profile's level (daemon.md §3, §7).
  */
 import { constants } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import { isIP, type Socket } from 'node:net'
 import { connect, createSecureContext, getCACertificates, type SecureContext, TLSSocket } from 'node:tls'
 import { GatewayError } from '../base/errors.ts'
 import type { TlsLevel } from '../engine/account.ts'
 import type { ChannelBinding } from '../engine/sasl/client.ts'
 import type { CertificateView } from '../engine/session.ts'
+import { certificatesIn } from './certificate-file.ts'
 
 const MIN_VERSION = 'TLSv1.2'
 /** A handshake takes two round trips; slower ones are an attack on our memory or a dead line. */
@@ -53,12 +53,15 @@ export interface UpstreamTls {
   readonly context: SecureContext
 }
 
-/** @param caBundle PEM file that replaces the trusted authorities; null: Node's and the system's. */
+/**
+ * @param caBundle PEM file that replaces the trusted authorities; null: Node's and the system's
+ * @throws Error that says what is wrong with the file: OpenSSL takes one without certificates, and then trusts nobody
+ */
 export function upstreamTls(caBundle: string | null): UpstreamTls {
   const ca =
     caBundle === null
       ? [...new Set([...getCACertificates('default'), ...getCACertificates('system')])]
-      : [readFileSync(caBundle)]
+      : certificatesIn(caBundle).map((one) => one.toString())
   return { context: createSecureContext({ ca, minVersion: MIN_VERSION }) }
 }
 

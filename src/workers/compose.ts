@@ -2,14 +2,16 @@
  * The one place where the parts of a worker are joined: engine and net declare what they need, here it is given.
  */
 
-import { readFileSync } from 'node:fs'
 import { availableParallelism, hostname } from 'node:os'
 import type { ConfigFile, Service } from '../base/config/config-file.ts'
 import { daemonConfig, isSet, programConfig } from '../base/config/merge.ts'
 import type { Config } from '../base/config/options.ts'
+import { atOption, layersOf } from '../base/config/places.ts'
+import { GatewayError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import type { BatchJob, BatchResult } from '../engine/seal/batch.ts'
 import type { Session, SessionStart } from '../engine/session.ts'
+import { certificatesIn } from '../net/certificate-file.ts'
 import { ownCertificate } from '../net/certificates.ts'
 import type { CertificateFiles } from '../net/judge-certificate.ts'
 import type { NowParts } from '../net/now/now.ts'
@@ -30,7 +32,7 @@ import { sessionOf } from './session-kinds.ts'
 import { SessionLimits } from './session-limits.ts'
 import { SizeStore } from './size-store.ts'
 import { Spools } from './spools.ts'
-import { openState } from './state.ts'
+import { openState, redisUrl } from './state.ts'
 import { turnsOf } from './turns.ts'
 
 export const DEFAULT_STATE_DIRECTORY = '/var/lib/vesmail'
@@ -68,13 +70,18 @@ export type SessionFactory = (service: Service, start: SessionStart) => Session
 export function compose({ file, log, ticketKeys, workers, session }: ComposeOptions): Composition {
   tuneCollector()
   const config = programConfig(file)
+  // First what may fail: nothing is open then that would have to be closed.
+  const layers = layersOf(file, null)
+  const vesSettings = vesOptions(file, log)
+  const oauthFiles = config['oauth-key']
+  const oauthKeys = oauthFiles === null ? null : atOption('oauth-key', layers, () => new OAuthKeys(oauthFiles))
+  const redis = atOption('redis', layers, () => redisUrl(config.redis))
   const threads = config['pool.threads'] || Math.max(1, Math.floor(availableParallelism() / workers))
   const pool = new ThreadPool({ threads, queue: config['pool.queue'], log })
   const metrics = new Metrics(() => pool.metrics)
-  const ves = new VesClient({ ...vesOptions(file, log), keys: pool })
+  const ves = new VesClient({ ...vesSettings, keys: pool })
   const spools = new Spools(log)
-  const oauthKeys = config['oauth-key'] === null ? null : new OAuthKeys(config['oauth-key'])
-  const state = openState(stateDirectory(config), config.redis, log)
+  const state = openState(stateDirectory(config), redis, log)
   const batch = (job: BatchJob, signal: AbortSignal): Promise<BatchResult> => pool.batch(job, signal)
   let own: CertificateFiles | null = null
   const upstreams = new Map<string | null, UpstreamTls>()
@@ -133,13 +140,25 @@ export function compose({ file, log, ticketKeys, workers, session }: ComposeOpti
   }
 }
 
+/** @throws {GatewayError} CONFIG_INVALID */
+export function apiUrl(api: string): string {
+  if (/^https?:\/\//i.test(api) && URL.canParse(api)) return api
+  throw new GatewayError('CONFIG_INVALID', { reason: 'expected https://host/v1/' })
+}
+
+/** @throws Error that says what is wrong with the file */
+function authorities(file: string): string {
+  return certificatesIn(file).join('\n')
+}
+
 /** Makes our own certificate where one is needed: once, before several workers would make one each. */
 export function prepareCertificate(file: ConfigFile): void {
   const needed = file.daemons.some((entry) => {
     const config = daemonConfig(file, entry)
     return config['tls.level'] !== 'none' && config['tls.cert'] === null && config['tls.pkey'] === null
   })
-  if (needed) ownCertificate(stateDirectory(programConfig(file)), hostname(), Date.now())
+  const make = () => ownCertificate(stateDirectory(programConfig(file)), hostname(), Date.now())
+  if (needed) atOption('state', layersOf(file, null), make)
 }
 
 export function stateDirectory(config: Config): string {
@@ -159,8 +178,9 @@ function vesOptions(file: ConfigFile, log: Log): ConstructorParameters<typeof Ve
   const config = programConfig(file)
   const newKeys = config['ves.newKeys']
   const ca = config['ves.caBundle']
+  const layers = layersOf(file, null)
   return {
-    api: repositoryUrl(file),
+    api: atOption('ves.api', layers, () => apiUrl(repositoryUrl(file))),
     domain: config['ves.domain'],
     log,
     connections: config['ves.connections'],
@@ -170,6 +190,6 @@ function vesOptions(file: ConfigFile, log: Log): ConstructorParameters<typeof Ve
     recipientCacheMs: config['ves.recipientCacheSeconds'] * 1000,
     messageKeyCacheEntries: config['ves.messageKeyCacheEntries'],
     ...(newKeys === null ? {} : { newKeys }),
-    ...(ca === null ? {} : { ca: readFileSync(ca, 'utf8') }),
+    ...(ca === null ? {} : { ca: atOption('ves.caBundle', layers, () => authorities(ca)) }),
   }
 }

@@ -13,9 +13,10 @@ export class Draining {
   /**
    * @param sessions open now
    * @param windowMs idle clients that all reconnect in the same moment would be a storm of our own making
-   * @param deadlineMs from now; then what is left is forced
+   * @param deadlineMs from now
+   * @param atDeadline forces what is open then: more than these, where somebody was on the way in
    */
-  start(sessions: Iterable<Drainable>, windowMs: number, deadlineMs: number): void {
+  start(sessions: Iterable<Drainable>, windowMs: number, deadlineMs: number, atDeadline: () => void): void {
     const all = [...sessions]
     const window = Math.min(windowMs, deadlineMs)
     for (const [i, session] of all.entries()) {
@@ -23,14 +24,7 @@ export class Draining {
       if (atMs === 0) session.drain(false)
       else this.#later(atMs, () => session.drain(false))
     }
-    this.#later(deadlineMs, () => {
-      for (const session of all) session.drain(true)
-    })
-  }
-
-  force(sessions: Iterable<Drainable>): void {
-    this.stop()
-    for (const session of [...sessions]) session.drain(true)
+    this.#later(deadlineMs, atDeadline)
   }
 
   stop(): void {

@@ -4,6 +4,7 @@
  */
 import { readFile, stat } from 'node:fs/promises'
 import { type ConfigFile, parseConfigFile, printConfigError } from '../base/config/config-file.ts'
+import { reasonOf } from '../base/config/places.ts'
 import { asGatewayError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 
@@ -94,8 +95,11 @@ export class HostFiles<T> {
       this.#keep(host, { value, stamp, checkedMs })
       return value
     } catch (error) {
-      const { detail, message } = asGatewayError(error)
-      log.write('error', 'configuration', { host, reason: 'line' in detail ? printConfigError(detail) : message })
+      const { detail } = asGatewayError(error)
+      log.write('error', 'configuration', {
+        host,
+        reason: 'line' in detail ? printConfigError(detail) : reasonOf(error),
+      })
       throw error
     }
   }
@@ -110,13 +114,16 @@ export class HostFiles<T> {
   }
 }
 
+/** What a name may be that no file has. ENAMETOOLONG: a host name and its suffix may be longer than a file's name. */
+const ABSENT: ReadonlySet<string | undefined> = new Set(['ENOENT', 'ENOTDIR', 'ENAMETOOLONG'])
+
 /** Empty where there is no file. */
 async function stampOf(path: string): Promise<string> {
   try {
     const { mtimeMs, size, ino } = await stat(path)
     return `${mtimeMs}/${size}/${ino}`
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return ''
+    if (ABSENT.has((error as NodeJS.ErrnoException).code)) return ''
     throw error
   }
 }

@@ -4,11 +4,13 @@
 import type { ConfigFile, DaemonEntry, Service } from '../base/config/config-file.ts'
 import { daemonConfig, hostConfig } from '../base/config/merge.ts'
 import type { Config } from '../base/config/options.ts'
+import { atOption, type Layer, layersOf, reasonOf, whereCertificate } from '../base/config/places.ts'
 import { GatewayError } from '../base/errors.ts'
 import { listenerKey } from '../base/hand-over.ts'
 import type { Log } from '../base/log.ts'
 import type { MailSettings } from '../engine/settings.ts'
 import { Networks } from '../net/address.ts'
+import { judgeCertificate } from '../net/judge-certificate.ts'
 import { ProviderNetworks } from '../net/provider-networks.ts'
 import type { ServerTls, UpstreamTls } from '../net/tls.ts'
 import type { UpstreamOptions } from '../net/upstream.ts'
@@ -55,8 +57,10 @@ export class Listener {
     this.service = entry.service
     this.port = entry.port
     this.main = { host: null, config, settings: mailSettings(config, loadBanners(config, parts.log)) }
-    this.proxies = new Networks(config['proxy-protocol.from'] ?? [])
-    this.upstream = upstreamOptions(config, parts.upstreamTls)
+    const layers = layersOf(parts.file, entry)
+    this.proxies = atOption('proxy-protocol.from', layers, () => new Networks(config['proxy-protocol.from'] ?? []))
+    const tls = atOption('caBundle', layers, () => parts.upstreamTls(config.caBundle))
+    this.upstream = atOption('limits.providerNetworks', layers, () => upstreamOptions(config, () => tls))
     const prefix = config['sni.prefix']
     const suffix = config['sni.suffix']
     this.#hosts =
@@ -103,7 +107,20 @@ export class Listener {
 
   /** Loads the certificate. @throws {GatewayError} CONFIG_INVALID where it cannot be used */
   async check(): Promise<void> {
-    if (this.hasTls) await this.#context(this.main.config)
+    const { file } = this.#parts
+    if (this.hasTls) await this.#checkPair(this.main.config, layersOf(file, this.#entry), file.file)
+  }
+
+  /** @param file whose options these are. @throws {GatewayError} CONFIG_INVALID naming the line, what is wrong and what to do */
+  async #checkPair(config: Config, layers: readonly Layer[], file: string): Promise<void> {
+    const pair = certificateOf(config, () => atOption('state', layers, this.#parts.ownCertificate))
+    try {
+      await this.#context(config)
+    } catch (error) {
+      const { problem } = judgeCertificate(pair, Date.now())
+      const { of, text } = problem ?? { of: 'cert' as const, text: reasonOf(error) }
+      throw new GatewayError('CONFIG_INVALID', { reason: `${whereCertificate(of, layers, file)}: ${text}` }, error)
+    }
   }
 
   #context(config: Config): Promise<ServerTls['context']> {
@@ -119,7 +136,7 @@ export class Listener {
   async #tenant(file: ConfigFile, host: string): Promise<Tenant> {
     const config = hostConfig(this.#parts.file, this.#entry, file)
     // A pair that does not work shall be found now, not with a client at the door.
-    await this.#context(config)
+    await this.#checkPair(config, layersOf(this.#parts.file, this.#entry, file), file.file)
     return { host, config, settings: mailSettings(config, loadBanners(config, this.#parts.log)) }
   }
 }

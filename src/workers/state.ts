@@ -1,6 +1,7 @@
 /** The shared state as configured: memory, the machine's file, or Redis above it. */
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { GatewayError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import { type Died, RedisState } from './redis-state.ts'
 import { LocalState, type SharedState } from './shared-state.ts'
@@ -22,4 +23,16 @@ function openFile(directory: string, name: string, log: Log, died?: Died): Share
     log.write('warn', 'state file', { directory, reason, instead: 'each worker counts for itself' })
     return new LocalState()
   }
+}
+
+/**
+ * As configured. Whatever else it is given the client takes for a file's name.
+ * @throws {GatewayError} CONFIG_INVALID, without the address: it may hold a password
+ */
+export function redisUrl(configured: string | null): string | null {
+  if (configured === null || configured.startsWith('/')) return configured
+  if (/^rediss?:\/\//.test(configured) && URL.canParse(configured)) return configured
+  throw new GatewayError('CONFIG_INVALID', {
+    reason: 'expected redis://host:6379/0, rediss://… with TLS, or /path/of/socket',
+  })
 }

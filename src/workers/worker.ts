@@ -6,6 +6,7 @@ import cluster from 'node:cluster'
 import type { Socket } from 'node:net'
 import { parseConfigFile, printConfigError } from '../base/config/config-file.ts'
 import { programConfig } from '../base/config/merge.ts'
+import { atOption, layersOf, reasonOf } from '../base/config/places.ts'
 import { asGatewayError } from '../base/errors.ts'
 import type { ToGuard, ToWorker } from '../base/hand-over.ts'
 import type { Log } from '../base/log.ts'
@@ -21,7 +22,7 @@ const INTERNAL_EXIT = 80
 const FORCED_EXIT_MS = 2800
 const METRICS_MS = 2000
 /** The guard reads its channel, or is gone. */
-const LAST_METRICS_MS = 300
+const LAST_WORD_MS = 300
 
 class Worker {
   readonly #session: SessionFactory | null
@@ -88,7 +89,8 @@ class Worker {
     try {
       const parsed = parseConfigFile(text, file)
       const config = programConfig(parsed)
-      const log = logOf(config, { worker: Number(process.env.VESMAIL_WORKER), generation, pid: process.pid }).log
+      const fields = { worker: Number(process.env.VESMAIL_WORKER), generation, pid: process.pid }
+      const { log } = atOption('log', layersOf(parsed, null), () => logOf(config, fields))
       this.#log = log
       this.#composition = compose({
         file: parsed,
@@ -106,10 +108,12 @@ class Worker {
       })
       this.#tell({ t: 'ready' })
     } catch (error) {
-      const { code, detail, message } = asGatewayError(error)
-      const reason = 'line' in detail ? printConfigError(detail) : String(detail.reason ?? message)
+      const { code, detail } = asGatewayError(error)
+      const reason = 'line' in detail ? printConfigError(detail) : reasonOf(error)
       this.#log?.write('error', 'worker start failed', { code, reason })
-      process.exit(code === 'CONFIG_INVALID' ? CONFIG_EXIT : INTERNAL_EXIT)
+      const exit = (): void => process.exit(code === 'CONFIG_INVALID' ? CONFIG_EXIT : INTERNAL_EXIT)
+      setTimeout(exit, LAST_WORD_MS)
+      this.#tell({ t: 'unusable', reason }, exit)
     }
   }
 
@@ -149,7 +153,7 @@ class Worker {
     const json = (await this.#composition?.metrics.json()) ?? []
     if (process.connected !== true) return
     await new Promise<void>((resolve) => {
-      setTimeout(resolve, LAST_METRICS_MS).unref()
+      setTimeout(resolve, LAST_WORD_MS).unref()
       const message: ToGuard = { t: 'metrics', id: null, json }
       process.send?.(message, undefined, undefined, () => resolve())
     })

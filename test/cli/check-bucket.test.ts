@@ -40,7 +40,7 @@ const right = credentials('right.json', 'S3RVER', 'S3RVER')
 async function saidOf(s3: Record<string, string>): Promise<string[]> {
   const conf = join(folder, 'vesmail.conf')
   const now = { s3: { endpoint, bucket: 'spool', credentials: right, prefix: 'mail/', ...s3 } }
-  const daemons = ['smtp', 'now'].map((service) => ({ server: service, host: '127.0.0.1', port: 1 }))
+  const daemons = ['smtp', 'now'].map((service, i) => ({ server: service, host: '127.0.0.1', port: 1 + i }))
   const program = { state: folder, ves: { api: 'http://127.0.0.1:1/' } }
   writeFileSync(conf, JSON.stringify({ '*': { now, ...program }, daemons }), { mode: 0o600 })
   const lines: string[] = []

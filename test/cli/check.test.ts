@@ -208,7 +208,8 @@ test('ports: who has them, which exclude each other, which address is none of ou
     at('127.0.0.1', port!),
     at(undefined, port!),
     at('192.0.2.1', port!),
-    at('127.0.0.1', admin!),
+    at('::1', admin!),
+    at(undefined, admin!),
   ])
   const fails = about(lines, /^FAIL/)
   assert.match(
@@ -222,7 +223,7 @@ test('ports: who has them, which exclude each other, which address is none of ou
     new RegExp(`daemons\\[2\\]: imap \\*:${port}: excludes imap 127.0.0.1:${port} \\(.*daemons\\[1\\]\\)`),
   )
   assert.match(fails[2]!, /daemons\[3\]: imap 192\.0\.2\.1:\d+: this machine has no address 192\.0\.2\.1/)
-  assert.match(fails[3]!, /admin\.listen: admin 127\.0\.0\.1:\d+: excludes imap 127\.0\.0\.1/)
+  assert.match(fails[3]!, /daemons\[5\]: imap \*:\d+: excludes imap ::1/)
   assert.equal(fails.length, 4)
 })
 

@@ -24,3 +24,11 @@ test('an end that is missing is told as that', () => {
   assert.deepEqual(none, [])
   assert.equal(warningsOf({ facts: { ...facts, missingParts: 2, endMissing: true } }).length, 2)
 })
+
+test('parts that are not sealed, and what was altered around the sealed ones, are told', () => {
+  const [one, ...none] = warningsOf({ facts: { ...facts, unsealedParts: 1 } })
+  assert.match(one!, /^warning: a part of the message was not sealed/)
+  assert.deepEqual(none, [])
+  assert.match(warningsOf({ facts: { ...facts, unsealedParts: 2 } })[0]!, /2 parts of the message were not sealed/)
+  assert.match(warningsOf({ facts: { ...facts, altered: true } })[0]!, /was altered on the way$/)
+})

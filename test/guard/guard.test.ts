@@ -4,6 +4,8 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { parseConfigFile } from '../../src/base/config/config-file.ts'
+import { drainSeconds } from '../../src/guard/guard.ts'
 import { COLLECTOR_FLAGS } from '../../src/workers/collector.ts'
 import { freePorts, GuardStage, isAlive, LineClient } from './stage.ts'
 
@@ -115,6 +117,28 @@ test('a reload with a bad configuration changes nothing and says why', async (t)
   stage.signal('SIGHUP')
   const second = await stage.logged('reload failed', () => true, again)
   assert.equal(second.kept, 1)
+  assert.match(
+    String(second.reason),
+    /vesmail\.conf:\d+:\d+: daemons\[0\]\.tls\.cert: \/none cannot be read \(ENOENT\): correct the path/,
+    'the worker said why, with the place',
+  )
+  const third = stage.lines.length
+  stage.configure({ daemons: [] })
+  stage.signal('SIGHUP')
+  assert.match(String((await stage.logged('reload failed', () => true, third)).reason), /daemons: none is configured/)
+  const fourth = stage.lines.length
+  const one = { server: 'smtp', host: '127.0.0.1' }
+  stage.configure({
+    daemons: [
+      { ...one, port: stage.port },
+      { ...one, host: '192.0.2.1', port: stage.port },
+    ],
+  })
+  stage.signal('SIGHUP')
+  assert.match(
+    String((await stage.logged('reload failed', () => true, fourth)).reason),
+    /vesmail\.conf:\d+:\d+: daemons\[1\]: 192\.0\.2\.1, port \d+: cannot listen: EADDRNOTAVAIL: .* correct host/,
+  )
   assert.ok(stage.workerPids().includes(await greeted(new LineClient(stage.port))))
   assert.ok(stage.workerPids().slice(0, 2).every(isAlive))
 })
@@ -288,4 +312,38 @@ test('a scraper that would keep its connection to the admin listener holds no wo
   stage.signal('SIGHUP')
   assert.equal((await stage.logged('worker ended')).signal, null)
   scraper.destroy()
+})
+
+test('the deadline of a drain is also that of whom nobody has greeted yet', async (t) => {
+  const stage = await GuardStage.start(t, {
+    workers: 1,
+    all: { 'proxy-protocol': ['127.0.0.1'], limits: { drainSeconds: 0.1 } },
+  })
+  // A load balancer that says nothing: by itself it would be given up after three seconds.
+  const client = new LineClient(stage.port)
+  await once(client.socket, 'connect')
+  // Connections reach the one worker in their order: when this one was greeted, that one is there.
+  const next = new LineClient(stage.port)
+  next.socket.write('PROXY UNKNOWN\r\n')
+  await greeted(next)
+  stage.signal('SIGINT')
+  assert.equal(await client.line(), 'closed')
+  const line = await stage.logged('connection')
+  assert.deepEqual([line.code, line.reason, line.peer], ['IO', 'closed before PROXY header', '127.0.0.1'])
+  assert.equal(await stage.exited, 0)
+})
+
+test('how long a worker may drain: the longest of its listeners, whatever block says it', () => {
+  const seconds = (all: object, more: object = {}): number =>
+    drainSeconds(
+      parseConfigFile(JSON.stringify({ '*': { limits: all }, daemons: [{ server: 'imap', port: 1 }], ...more }), 'c'),
+    )
+  assert.equal(seconds({ drainSeconds: 4 }), 4)
+  assert.equal(seconds({ drainSeconds: 4 }, { imap: { limits: { drainSeconds: 9 } } }), 9)
+  const daemons = [
+    { server: 'imap', port: 1 },
+    { server: 'smtp', port: 2, limits: { drainSeconds: 20 } },
+  ]
+  assert.equal(seconds({ drainSeconds: 4 }, { daemons, imap: { limits: { drainSeconds: 2 } } }), 20)
+  assert.equal(seconds({}), 300)
 })

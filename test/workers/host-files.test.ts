@@ -103,3 +103,11 @@ test('a file that cannot be used refuses its host, and says why', async (t) => {
   await assert.rejects(files.find('a.example'), { code: 'CONFIG_INVALID' })
   assert.match(String(reasons[0]), /a\.example\.conf:1:18: \*\.maxbuf: expected/)
 })
+
+test('a name that is longer than any file can be is a stranger, like others', async (t) => {
+  const { files } = stage(t)
+  const name = `${'a.'.repeat(126)}a`
+  assert.equal(name.length, 253)
+  assert.equal(hostFileName(name), name)
+  assert.equal(await files.find(name), null)
+})

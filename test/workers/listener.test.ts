@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { connect } from 'node:tls'
 import { parseConfigFile } from '../../src/base/config/config-file.ts'
+import { GatewayError } from '../../src/base/errors.ts'
 import { silentLog } from '../../src/base/log.ts'
 import { selfSigned } from '../../src/net/certificates.ts'
 import { acceptTls, upstreamTls } from '../../src/net/tls.ts'
@@ -200,4 +201,47 @@ test('level none: no TLS at all', async (t) => {
   const { listener } = await stage(t, {}, { tls: { level: 'none', persist: true } })
   assert.equal(await listener.tls(() => {}), null)
   assert.equal(listener.isImplicit, false)
+})
+
+test('what turns out only when it is used is said with its line, and what to do', async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'vm-listener-'))
+  t.after(() => rmSync(directory, { recursive: true, force: true }))
+  const [one, other] = [putCertificate(directory, 'one.example'), putCertificate(directory, 'other.example')]
+  const empty = join(directory, 'empty.pem')
+  writeFileSync(empty, '-----BEGIN NOTHING-----\n')
+  const reason = async (all: object, daemon: object = {}): Promise<string> => {
+    const text = JSON.stringify(
+      { '*': { tls: one, ...all }, daemons: [{ server: 'imap', port: 993, ...daemon }] },
+      null,
+      1,
+    )
+    const file = parseConfigFile(text, 'vesmail.conf')
+    const certificates = new CertificateStore(10, Buffer.alloc(48, 7), silentLog, () => 0)
+    try {
+      const parts = { file, certificates, upstreamTls, ownCertificate: () => one, log: silentLog }
+      await new Listener(file.daemons[0]!, parts).check()
+      return ''
+    } catch (error) {
+      assert.ok(error instanceof GatewayError)
+      assert.equal(error.code, 'CONFIG_INVALID')
+      const said = String(error.detail.reason)
+      const [, line = '', key = ''] = /^vesmail\.conf:(\d+):\d+: ([^:]+): /.exec(said) ?? []
+      assert.ok(text.split('\n')[Number(line) - 1]?.includes(key.split(/[.\]]/).at(-1)!), said)
+      return said
+    }
+  }
+  assert.equal(await reason({}), '')
+  assert.match(await reason({ caBundle: '/none' }), / caBundle: \/none cannot be read \(ENOENT\): correct the path/)
+  assert.match(await reason({ caBundle: empty }), / caBundle: .*empty\.pem holds no certificate in PEM form/)
+  assert.match(
+    await reason({}, { 'proxy-protocol': { from: '300.0.0.1/8' } }),
+    /daemons\[0\].*from: 300.* is no network/,
+  )
+  assert.match(await reason({ limits: { providerNetworks: ['x'] } }), / limits\.providerNetworks: x is no network/)
+  assert.match(await reason({ tls: { ...one, cert: '/none' } }), / tls\.cert: \/none cannot be read \(ENOENT\)/)
+  assert.match(await reason({ tls: { ...one, pkey: empty } }), / tls\.pkey: .*empty\.pem holds no private key/)
+  assert.match(
+    await reason({}, { tls: { pkey: other.pkey } }),
+    /daemons\[0\]\.tls\.pkey: .* is not the key of .*: take the two that were made together$/,
+  )
 })

@@ -2,6 +2,8 @@
  * A configuration file, read and checked: blocks of options, each with its place, and the list of daemons.
  * It knows text, not files: whoever reads the file passes its content. Merging is `merge.ts`.
  */
+import { GatewayError } from '../errors.ts'
+import { listenerKey } from '../hand-over.ts'
 import { type ConfigErrorDetail, configError, type Node, type Place, parseJsonTree, plainValue } from './json-tree.ts'
 import { nearest } from './nearest.ts'
 import { ALIASES, OPTION_NAMES, OPTIONS, type OptionName } from './options.ts'
@@ -46,7 +48,15 @@ export function parseConfigFile(text: string, file: string, kind: FileKind = 'pr
 /** One line for people: `vesmail.conf:12:7: smtp.port: expected …`. */
 export function printConfigError(detail: Readonly<Record<string, unknown>>): string {
   const { file, line, column, key, reason } = detail as unknown as ConfigErrorDetail
-  return `${file}:${line}:${column}: ${key === undefined ? '' : `${key}: `}${reason}`
+  const place = line > 0 ? `${file}:${line}:${column}` : file
+  return `${place}: ${key === undefined ? '' : `${key}: `}${reason}`
+}
+
+/** For a program that listens. @throws {GatewayError} CONFIG_INVALID where the file has no `daemons` */
+export function assertDaemons({ file, daemons }: ConfigFile): void {
+  if (daemons.length > 0) return
+  const reason = `${file}: daemons: none is configured; add e.g. {"server": "imap", "port": "imaps"}`
+  throw new GatewayError('CONFIG_INVALID', { reason })
 }
 
 class FileReader {
@@ -77,6 +87,14 @@ class FileReader {
         for (const [name, given] of this.#member(key, at, value, '', 'all')) if (!all.has(name)) all.set(name, given)
       } else this.#unknown(key, at, '', ['*', ...SERVICES])
     }
+    const admin = all.get('admin.listen')
+    const at = admin?.value as { readonly host: string; readonly port: number } | undefined
+    const other =
+      at === undefined
+        ? -1
+        : daemons.findIndex(({ host, port }) => listenerKey(host, port) === listenerKey(at.host, at.port))
+    if (admin != null && other >= 0)
+      this.#fail(admin.at, 'admin.listen', `an address of its own: daemons[${other}] has this one`)
     return { file: this.#file, all, services, daemons, warnings: this.#warnings }
   }
 
@@ -156,7 +174,16 @@ class FileReader {
     if (node.kind === 'scalar' && node.value === null) return []
     if (node.kind !== 'array') return this.#fail(node.at, 'daemons', 'a list')
     if (node.items.length > MAX_DAEMONS) this.#fail(node.at, 'daemons', `at most ${MAX_DAEMONS} entries`)
-    return node.items.map((item, i) => this.#daemon(item, `daemons[${i}]`))
+    const daemons = node.items.map((item, i) => this.#daemon(item, `daemons[${i}]`))
+    const first = new Map<string, number>()
+    for (const [i, { host, port, at }] of daemons.entries()) {
+      const address = listenerKey(host, port)
+      const other = first.get(address)
+      if (other !== undefined)
+        this.#fail(at, `daemons[${i}].port`, `an address of its own: daemons[${other}] has this one`)
+      first.set(address, i)
+    }
+    return daemons
   }
 
   #daemon(node: Node, path: string): DaemonEntry {

@@ -2,10 +2,11 @@
 import type { ConfigFile } from '../../base/config/config-file.ts'
 import { daemonConfig } from '../../base/config/merge.ts'
 import type { Config } from '../../base/config/options.ts'
+import { reasonOf } from '../../base/config/places.ts'
 import { type Log, silentLog } from '../../base/log.ts'
 import { S3Spool } from '../../net/now/spool-s3.ts'
 import { spoolOf } from '../../workers/spools.ts'
-import { type Report, reasonOf } from './report.ts'
+import type { Report } from './report.ts'
 
 export async function checkBuckets(file: ConfigFile, report: Report): Promise<void> {
   const checked = new Set<string>()

@@ -2,10 +2,11 @@
 import type { ConfigFile, DaemonEntry } from '../../base/config/config-file.ts'
 import { daemonConfig, programConfig } from '../../base/config/merge.ts'
 import type { Config } from '../../base/config/options.ts'
+import { layersOf, whereCertificate, whereDaemon, whereSet } from '../../base/config/places.ts'
 import { type CertificateState, judgeCertificate } from '../../net/judge-certificate.ts'
 import { stateDirectory } from '../../workers/compose.ts'
 import { certificateOf } from '../../workers/listener.ts'
-import { layersOf, listenerName, type Report, type Series, whereSet } from './report.ts'
+import { listenerName, type Report, type Series } from './report.ts'
 
 /** Pairs remembered: hosts mostly share few, or have one each. */
 const MAX_KNOWN = 1000
@@ -45,11 +46,7 @@ export function tellFindings(
   file: string,
   to: Report | Series,
 ): void {
-  const where = (of: 'cert' | 'pkey'): string => {
-    const [first, other] = of === 'cert' ? (['tls.cert', 'tls.pkey'] as const) : (['tls.pkey', 'tls.cert'] as const)
-    const places = [whereSet(first, layers), whereSet(other, layers)]
-    return places.find((place) => place.startsWith(`${file}:`) && !place.endsWith('(not set)')) ?? places[0]!
-  }
+  const where = (of: 'cert' | 'pkey'): string => whereCertificate(of, layers, file)
   for (const { of, text } of state.warnings) to.tell('warn', `${where(of)}: ${text}`)
   if (state.problem !== null) to.tell('FAIL', `${where(state.problem.of)}: ${state.problem.text}`)
   else {
@@ -81,6 +78,6 @@ export function checkCertificates(file: ConfigFile, certificates: Certificates, 
 
 function tellOwn(file: ConfigFile, entry: DaemonEntry, report: Report): void {
   const directory = stateDirectory(programConfig(file))
-  const where = `${file.file}:${entry.at.line}:${entry.at.column}: daemons[${file.daemons.indexOf(entry)}]`
+  const where = whereDaemon(file, entry)
   report.tell('warn', `${where}: no tls.cert is configured; a self-signed certificate is made in ${directory}`)
 }

@@ -6,12 +6,13 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { basename, dirname } from 'node:path'
 import { type ConfigFile, type DaemonEntry, parseConfigFile, printConfigError } from '../../base/config/config-file.ts'
 import { daemonConfig, hostConfig, isSet } from '../../base/config/merge.ts'
+import { layersOf, reasonOf, whereSet } from '../../base/config/places.ts'
 import { asGatewayError } from '../../base/errors.ts'
 import { silentLog } from '../../base/log.ts'
 import { loadBanners } from '../../workers/banners.ts'
 import { hostFileName } from '../../workers/host-files.ts'
 import { type Certificates, tellFindings } from './certificates.ts'
-import { layersOf, type Report, reasonOf, type Series, whereSet } from './report.ts'
+import type { Report, Series } from './report.ts'
 
 interface Folder {
   readonly prefix: string

@@ -2,8 +2,9 @@
 import { createServer, type Server } from 'node:net'
 import type { ConfigFile } from '../../base/config/config-file.ts'
 import { programConfig } from '../../base/config/merge.ts'
+import { layersOf, whereDaemon, whereSet } from '../../base/config/places.ts'
 import { holdersOf } from './port-holder.ts'
-import { layersOf, listenerName, type Report, whereSet } from './report.ts'
+import { listenerName, type Report } from './report.ts'
 
 interface Wanted {
   /** Of the configuration. */
@@ -21,8 +22,8 @@ export async function checkPorts(file: ConfigFile, report: Report): Promise<void
 
 function wantedBy(file: ConfigFile): Wanted[] {
   const config = programConfig(file)
-  const daemons = file.daemons.map((entry, i) => ({
-    where: `${file.file}:${entry.at.line}:${entry.at.column}: daemons[${i}]`,
+  const daemons = file.daemons.map((entry) => ({
+    where: whereDaemon(file, entry),
     name: listenerName(entry),
     host: entry.host,
     port: entry.port,

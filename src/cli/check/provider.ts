@@ -8,12 +8,13 @@ import { createInterface } from 'node:readline'
 import type { ConfigFile } from '../../base/config/config-file.ts'
 import { mergeBlocks } from '../../base/config/merge.ts'
 import { parseAddress } from '../../base/config/option.ts'
+import { reasonOf } from '../../base/config/places.ts'
 import { asGatewayError, GatewayError } from '../../base/errors.ts'
 import { ProviderNetworks } from '../../net/provider-networks.ts'
 import { startTls, type UpstreamTls, upstreamTls } from '../../net/tls.ts'
 import { connectUpstream } from '../../net/upstream.ts'
 import { adviceOn } from './reach.ts'
-import { type Report, reasonOf } from './report.ts'
+import type { Report } from './report.ts'
 
 const IMAP_PORTS: readonly number[] = [143, 993]
 const IMPLICIT_TLS_PORTS: readonly number[] = [465, 993]

@@ -3,10 +3,11 @@ import { readFileSync } from 'node:fs'
 import { Agent, request } from 'undici'
 import type { ConfigFile } from '../../base/config/config-file.ts'
 import { isSet, programConfig } from '../../base/config/merge.ts'
-import { certificatesIn } from '../../net/judge-certificate.ts'
-import { repositoryUrl } from '../../workers/compose.ts'
+import { layersOf, whereSet } from '../../base/config/places.ts'
+import { certificatesIn } from '../../net/certificate-file.ts'
+import { apiUrl, repositoryUrl } from '../../workers/compose.ts'
 import { adviceOn, codeOf } from './reach.ts'
-import { layersOf, type Report, whereSet } from './report.ts'
+import type { Report } from './report.ts'
 
 const MAX_ANSWER_CHARACTERS = 1024 * 1024
 
@@ -20,10 +21,7 @@ export async function checkRepository(file: ConfigFile, report: Report, timeoutM
   // The embedded one runs only while the gateway does.
   const isEmbedded = config['repository.listen'] !== null && !isSet('ves.api', file.all)
   const name = `${whereSet(isEmbedded ? 'repository.listen' : 'ves.api', layers)}: key repository ${api}`
-  if (!/^https?:$/.test(URL.canParse(api) ? new URL(api).protocol : '')) {
-    report.tell('FAIL', `${name}: expected https://host/v1/`)
-    return
-  }
+  if (report.attempt(name, () => apiUrl(api)) === null) return
   try {
     report.tell('ok', `${name}: answers (${await ask(api, ca, timeoutMs)})`)
   } catch (error) {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { parseConfigFile, printConfigError } from '../../../src/base/config/config-file.ts'
+import { assertDaemons, parseConfigFile, printConfigError } from '../../../src/base/config/config-file.ts'
 import { daemonConfig, hostConfig, programConfig } from '../../../src/base/config/merge.ts'
 import { GatewayError } from '../../../src/base/errors.ts'
 
@@ -195,4 +195,35 @@ test('what JSON.parse reads, the tree reads alike', async () => {
       assert.deepEqual(plainValue(parseJsonTree(text, FILE)), JSON.parse(text))
     }),
   )
+})
+
+test('two listeners of one address are a mistake: which of them a client would get is left to nobody', () => {
+  const reason = (text: string): string => {
+    try {
+      parseConfigFile(text, 'vesmail.conf')
+    } catch (error) {
+      assert.ok(error instanceof GatewayError)
+      return printConfigError(error.detail)
+    }
+    return ''
+  }
+  const one = '{"server": "imap", "port": 143}'
+  assert.equal(
+    reason(`{"daemons": [${one},\n{"server": "smtp", "host": "", "port": "imap"}]}`),
+    'vesmail.conf:2:1: daemons[1].port: expected an address of its own: daemons[0] has this one',
+  )
+  assert.equal(reason(`{"daemons": [${one}, {"server": "imap", "host": "127.0.0.2", "port": 143}]}`), '')
+  assert.equal(
+    reason(`{"*": {"admin": "127.0.0.1:143"},\n"daemons": [{"server": "imap", "host": "127.0.0.1", "port": 143}]}`),
+    'vesmail.conf:1:17: admin.listen: expected an address of its own: daemons[0] has this one',
+  )
+})
+
+test('a program that listens needs daemons; an error without a line is of the whole file', () => {
+  assert.throws(() => assertDaemons(parseConfigFile('{}', 'vesmail.conf')), {
+    detail: {
+      reason: 'vesmail.conf: daemons: none is configured; add e.g. {"server": "imap", "port": "imaps"}',
+    },
+  })
+  assert.equal(printConfigError({ file: 'vesmail.conf', line: 0, column: 0, reason: 'ENOENT' }), 'vesmail.conf: ENOENT')
 })

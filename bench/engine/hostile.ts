@@ -24,6 +24,7 @@ const HOSTILE: Readonly<
     make: (n) => Buffer.from(`${multipart('bb')}--bb\r\n\r\n--b${'b'.repeat(n)}`),
   },
   delimiters: { n: 50_000, make: (n) => Buffer.from(multipart('b') + '--b\r\n'.repeat(n)) },
+  'empty-parts': { n: 50_000, make: (n) => Buffer.from(multipart('b') + '--b\r\n\r\n'.repeat(n)) },
   headers: { n: 50_000, make: (n) => Buffer.from(`${HEAD}${'X-H: 1\r\n'.repeat(n)}\r\nbody`) },
   levels: {
     n: 5_000,

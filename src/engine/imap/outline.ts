@@ -124,6 +124,8 @@ function fit(facts: OutlineFacts): Outline | null {
   const parts = partsInOrder(root)
   const scanned = scan(facts.opened)
   const own = leavesOf(scanned.root)
+  // More parts are in it than its headers show.
+  if (leaves.some(({ sealed }) => sealed?.exact.takesRest === true)) return null
   if (own.length !== leaves.length || !allEndClearly(scanned.root)) return null
   const known: OutlineLeaf[] = []
   for (const { part: number, sealed } of leaves) {

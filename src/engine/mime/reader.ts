@@ -12,7 +12,7 @@ import { type Eol, fieldName, type HeaderBlock, type HeaderField, isBlankLine } 
 import { OctetWindow } from './octet-window.ts'
 
 export type PartKind =
-  | { readonly kind: 'leaf' }
+  | { readonly kind: 'leaf' /** All that follows is its body, delimiters too. */; readonly takesRest?: boolean }
   | { readonly kind: 'multipart' /** One character an octet. */; readonly boundary: string }
   /** The body is a message of its own: its `headers` event comes next. */
   | { readonly kind: 'message' }
@@ -68,6 +68,8 @@ export class MimeReader {
   /** Where the next header line begins. */
   #lineEnd = 0
   #leaf = false
+  /** Nothing ends the leaf but the end. */
+  #takesRest = false
   /** In what was read of the header line at hand. */
   #colonSeen = false
   /** The delimiter given out last closes its multipart. */
@@ -121,6 +123,7 @@ export class MimeReader {
     this.#searched = 0
     if (kind.kind === 'leaf') {
       this.#leaf = true
+      this.#takesRest = kind.takesRest === true
       this.#state = 'leaf'
     } else if (kind.kind === 'message') {
       this.#frames.push({ part: 'message' })
@@ -252,7 +255,7 @@ export class MimeReader {
   #content(): MimeEvent | null | 'again' {
     const window = this.#window
     const bytes = window.view()
-    if (this.#boundaries.size === 0) {
+    if (this.#boundaries.size === 0 || this.#takesRest) {
       if (bytes.length > 0) return this.#give(bytes.length)
       return this.#ended ? this.#allEnd() : null
     }

@@ -16,6 +16,7 @@
  * | `i` | any | `back:octets`, a header to put in, in front of the `back`-th kept header before this one's place (0 = at this one's place) |
  * | `x` | any | `back:octets`, the text of a header kept: replaces the `back`-th before this one's place that has the same name (1 = the nearest) |
  * | `d` | leaf | the delimiter that ends the part had no line end before it |
+ * | `r` | leaf | the message has more parts than are sealed each for itself (`limits.ts`): all that follows is in this one |
  * | `l` | leaf | base64 layout: `width` `p`/`u` (padded or not) `.separator.before.ending`, white space as letters r n s t; ending `*` = as many separators as the sealed body has line ends at its end beyond one |
  * | `p` | leaf | the patch from the canonical encoding (or layout `l`) to the original text (`patch.ts`) |
  * | `w` | leaf | it was too long to be examined whole: where it is not as `l` promises, patches stand in the white space of the sealed body; their nonce (`late-patch.ts`) |
@@ -74,6 +75,8 @@ export interface Exactness {
   readonly inserted: readonly PlacedHeader[]
   readonly replaced: readonly PlacedHeader[]
   readonly bareDelimiter: boolean
+  /** The leaf's text goes on to the end of the message, over delimiters and parts. */
+  readonly takesRest: boolean
   readonly layout: Base64Layout | null
   /** The layout's ending is not in it: it is counted at the end of the sealed body. */
   readonly endingCounted: boolean
@@ -102,6 +105,7 @@ export const NOTHING_SPECIAL: Exactness = {
   inserted: [],
   replaced: [],
   bareDelimiter: false,
+  takesRest: false,
   layout: null,
   endingCounted: false,
   patch: null,
@@ -148,6 +152,7 @@ function printFields(exact: Exactness): string[] {
   for (const { back, bytes } of exact.inserted) fields.push(`i=${back}:${bytes.toString('base64')}`)
   for (const { back, bytes } of exact.replaced) fields.push(`x=${back}:${bytes.toString('base64')}`)
   if (exact.bareDelimiter) fields.push('d')
+  if (exact.takesRest) fields.push('r')
   if (exact.layout !== null) fields.push(`l=${printLayout(exact.layout, exact.endingCounted)}`)
   if (exact.patch !== null) fields.push(`p=${exact.patch.toString('base64')}`)
   if (exact.lateNonce !== null) fields.push(`w=${exact.lateNonce.toString('base64')}`)
@@ -199,6 +204,9 @@ export function parseExactness(header: Buffer, sealed: Uint8Array): Exactness | 
         break
       case 'd':
         exact.bareDelimiter = true
+        break
+      case 'r':
+        exact.takesRest = true
         break
       case 'l':
         Object.assign(exact, parseLayout(value))

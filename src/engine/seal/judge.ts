@@ -6,7 +6,7 @@
  */
 import { plainContentType, type TransferEncoding, transferEncoding } from '../mime/content-type.ts'
 import { type HeaderBlock, type HeaderField, unfoldedValue } from '../mime/header-block.ts'
-import { MAX_CONTAINERS, MAX_NESTING } from '../mime/limits.ts'
+import { MAX_CONTAINERS, MAX_FIELDS, MAX_LEAVES, MAX_NESTING } from '../mime/limits.ts'
 import { INJECTED_BOUNDARY_OCTETS, INJECTED_BOUNDARY_PREFIX } from './format.ts'
 
 export type Judged =
@@ -15,6 +15,8 @@ export type Judged =
       readonly encoding: TransferEncoding
       /** A multipart or message by its type: RFC 2045 §6.4 allows it no encoding, and what claims one often has none. */
       readonly composite: boolean
+      /** The message has had so many parts that this one takes all that follows, delimiters too. */
+      readonly takesRest: boolean
     }
   | { readonly kind: 'multipart'; readonly boundary: string; readonly alternative: boolean }
   | { readonly kind: 'message' }
@@ -24,6 +26,10 @@ export interface Surroundings {
   readonly depth: number
   /** Multiparts and messages of this message so far. */
   readonly containers: number
+  /** Leaves so far. */
+  readonly leaves: number
+  /** Header fields before those of this part. */
+  readonly fields: number
   /** Would the boundary's delimiters be taken for others'? */
   readonly clashes: (boundary: string) => boolean
 }
@@ -32,7 +38,10 @@ export function judge(block: HeaderBlock, around: Surroundings): Judged {
   const types = block.fields.filter((field) => field.name === 'content-type')
   const encoding = transferEncoding(block.fields.filter((field) => field.name === 'content-transfer-encoding'))
   const composite = types.some((field) => /^\s*(multipart|message)\s*\//i.test(unfoldedValue(field)))
-  const leaf: Judged = { kind: 'leaf', encoding, composite }
+  const takesRest = around.leaves >= MAX_LEAVES - 1 || around.fields > MAX_FIELDS
+  // What follows is hardly in the encoding that this part claims.
+  const leaf: Judged = { kind: 'leaf', encoding, composite: composite || takesRest, takesRest }
+  if (takesRest) return leaf
   if (types.length !== 1 || encoding !== 'identity') return leaf
   if (around.depth >= MAX_NESTING || around.containers >= MAX_CONTAINERS) return leaf
   // It stands in plain where the part is taken apart, and delimiters of a part with such line ends do so too.

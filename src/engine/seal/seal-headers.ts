@@ -342,6 +342,7 @@ function withEol(field: HeaderField, eol: Eol): Buffer {
 export type AboutBody = Partial<
   Pick<
     Exactness,
+    | 'takesRest'
     | 'layout'
     | 'endingCounted'
     | 'patch'

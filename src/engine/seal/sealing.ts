@@ -88,6 +88,8 @@ export class Sealing {
   readonly #containers: Container[] = []
   #bannerAdded = false
   #containerCount = 0
+  /** Header fields of the parts so far. */
+  #fieldCount = 0
   #leaf: SealLeaf | null = null
   /** The root's header, while it waits for the sizes. */
   #rootWaits: { readonly slot: OutputSlot; readonly draft: HeaderDraft; readonly about: AboutBody } | null = null
@@ -194,8 +196,11 @@ export class Sealing {
     const judged = judge(block, {
       depth: this.#reader.depth,
       containers: this.#containerCount,
+      leaves: this.#leafCount,
+      fields: this.#fieldCount,
       clashes: (boundary) => this.#reader.clashes(boundary) || this.#banners.some((b) => b.includes(`\n--${boundary}`)),
     })
+    this.#fieldCount += block.fields.length
     const inject = judged.kind !== 'multipart' && takesBanners(encapsulation) && !this.#bannerAdded
     const injected = inject
       ? INJECTED_BOUNDARY_PREFIX + this.#parts.options.random(INJECTED_BOUNDARY_OCTETS).toString('hex')
@@ -209,9 +214,12 @@ export class Sealing {
       draftHeaders(block, { encapsulation, judged, injected, root, hideEncoding }, this.#key)
     if (isRoot) this.#ledger.start()
     if (judged.kind === 'leaf') {
-      this.#reader.enter({ kind: 'leaf' })
+      const { takesRest } = judged
+      this.#reader.enter({ kind: 'leaf', takesRest })
       this.#leafInjected = injected
-      this.#leaf = this.#startLeaf(judged, (about, hideEncoding) => this.#writeHeaders(draft(hideEncoding), about))
+      this.#leaf = this.#startLeaf(judged, (about, hideEncoding) =>
+        this.#writeHeaders(draft(hideEncoding), takesRest ? { ...about, takesRest } : about),
+      )
       return
     }
     this.#containerCount++

@@ -22,6 +22,7 @@ const FULL: Exactness = {
   ],
   replaced: [{ back: 1, bytes: Buffer.from('Message-Id: <a@b>') }],
   bareDelimiter: true,
+  takesRest: true,
   layout: { ...CANONICAL_BASE64, width: 60, separator: ' \t\n', before: '\r\n', ending: '', padded: false },
   endingCounted: true,
   patch: Buffer.from([0, 1, 2, 255]),

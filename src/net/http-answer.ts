@@ -9,11 +9,16 @@ export function statusLine(status: number): string {
 /** A whole answer as it goes over the wire. The body must be here. @param date RFC 9110 §6.6.1 */
 export function printAnswer({ status, headers, body }: HttpResponse, date: string): Buffer {
   const octets = typeof body === 'string' ? Buffer.from(body) : Buffer.isBuffer(body) ? body : Buffer.alloc(0)
-  const lines = Object.entries(checkedHeaders(headers)).flatMap(([name, value]) =>
-    [value].flat().map((one) => `${name}: ${one}\r\n`),
-  )
-  const head = `HTTP/1.1 ${statusLine(status)}\r\nDate: ${date}\r\n${lines.join('')}Content-Length: ${octets.length}\r\n\r\n`
-  return Buffer.concat([Buffer.from(head, 'latin1'), octets])
+  let head = `HTTP/1.1 ${statusLine(status)}\r\nDate: ${date}\r\n`
+  for (const [name, value] of Object.entries(checkedHeaders(headers))) {
+    if (typeof value === 'string') head += `${name}: ${value}\r\n`
+    else for (const one of value) head += `${name}: ${one}\r\n`
+  }
+  head += `Content-Length: ${octets.length}\r\n\r\n`
+  const printed = Buffer.allocUnsafe(head.length + octets.length)
+  printed.write(head, 'latin1')
+  printed.set(octets, head.length)
+  return printed
 }
 
 export function isStream(body: HttpResponse['body']): body is AsyncIterable<Buffer> {

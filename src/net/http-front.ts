@@ -7,7 +7,7 @@
  * Not here: what a request means, and who may come in.
  */
 import { connect, type Socket } from 'node:net'
-import { type FramerLimits, RequestFramer, type RequestPiece } from './http-request-framer.ts'
+import { type FramerLimits, RequestFramer, type WholeRequest } from './http-request-framer.ts'
 import { printProxyV2 } from './relay.ts'
 import type { UploadPace } from './upload-pace.ts'
 import { WebSocketSlicer } from './websocket-slicer.ts'
@@ -29,10 +29,10 @@ export interface FrontOptions {
   /** The whole answer to a GET of this path where it is known beforehand: it need not go through the server. */
   readonly ready: (path: string) => Buffer | null
   /**
-   * The whole answer to a POST to `/` with this body. null, at once or later: the server has to be asked. Never rejects.
+   * The whole answer to a POST to `/` with this body, at once or later. null: the server has to be asked. Never rejects.
    * It says `Connection: close` where {@link HttpFront.isLast} holds.
    */
-  readonly posted: (body: Buffer) => Promise<Buffer | null> | null
+  readonly posted: (body: Buffer) => Promise<Buffer | null> | Buffer | null
 }
 
 /** What the server behind has to answer in place of the request. The connection ends with it. */
@@ -285,14 +285,19 @@ export class HttpFront {
   }
 
   /** Not where the server was asked before: its octets may still be on their way, and come first. */
-  #answeredHere({ path, post, octets, closes }: Extract<RequestPiece, { on: 'request' }>): boolean {
+  #answeredHere(request: WholeRequest): boolean {
+    const { path, post, closes } = request
     if (closes || this.#draining || this.#clientEnded || this.#inner !== null) return false
     if (post !== null) {
       const answer = this.#options.posted(post)
       if (answer === null) return false
+      if (Buffer.isBuffer(answer)) {
+        this.#client.write(answer, this.#written)
+        return true
+      }
       this.#phase = 'answering'
       this.#closes = false
-      void answer.then((known) => this.#posted(known, octets))
+      void answer.then((known) => this.#posted(known, request))
       return true
     }
     if (path === null) return false
@@ -301,11 +306,11 @@ export class HttpFront {
     return answer !== null
   }
 
-  #posted(answer: Buffer | null, request: Buffer): void {
+  #posted(answer: Buffer | null, request: WholeRequest): void {
     // The client may be gone.
     if (this.#phase !== 'answering') return
     if (answer === null) {
-      this.#toServer(request)
+      this.#toServer(request.octets)
       return
     }
     this.#client.write(answer, this.#written)

@@ -19,14 +19,7 @@ export interface FramerLimits {
 
 /** `closes`: the client wants no further answer on this connection. */
 export type RequestPiece =
-  /** `path`: of a GET without a body, its query left out; else null. `post`: the body of a POST to `/`; else null. */
-  | {
-      readonly on: 'request'
-      readonly octets: Buffer
-      readonly closes: boolean
-      readonly path: string | null
-      readonly post: Buffer | null
-    }
+  | WholeRequest
   /** Head of a streamed one; `body` pieces and one `end` follow. */
   | { readonly on: 'begin'; readonly octets: Buffer; readonly closes: boolean }
   | { readonly on: 'body'; readonly octets: Buffer }
@@ -44,7 +37,6 @@ const REQUEST_LINE = /^([!#$%&'*+.^_`|~\w-]{1,32}) ([\x21-\x7e]+) HTTP\/(\d\.\d)
 const FIELD = /^([!#$%&'*+.^_`|~\w-]+):([\t\x20-\x7e\x80-\xff]*)$/
 /** uri-host [ ":" port ], or nothing. RFC 9110 §7.2. */
 const HOST = /^(?:\[[\w.:~-]+\]|[\w.~!$&'()*+,;=%-]*)(?::\d{0,5})?$/
-const POST = 'POST / HTTP/1.1\r\n'
 /** Buffers that may lie in a row before they are made one. */
 const COMPACT_EVERY = 64
 const LF = 10
@@ -52,20 +44,39 @@ const CR = 13
 /** Empty lines before a request line that are looked over, as RFC 9112 §2.2 wants; more are no request. */
 const MAX_EMPTY_LINES = 4
 
+export interface WholeRequest {
+  readonly on: 'request'
+  /** As it goes on; may be printed anew each time. */
+  readonly octets: Buffer
+  readonly closes: boolean
+  /** Of a GET without a body, its query left out; else null. */
+  readonly path: string | null
+  /** The body of a POST to `/`; else null. */
+  readonly post: Buffer | null
+}
+
 type State =
   | { readonly in: 'head' }
-  | { readonly in: 'held'; readonly head: string; readonly closes: boolean; left: number; readonly parts: Buffer[] }
+  | { readonly in: 'held'; readonly head: Head; readonly closes: boolean; left: number; readonly parts: Buffer[] }
   | { readonly in: 'streamed'; left: number }
   /** `held` null: streamed. */
   | { readonly in: 'chunks'; readonly body: ChunkedBody; readonly held: Held | null }
   | { readonly in: 'over' }
 
+interface Head {
+  readonly method: string
+  readonly target: string
+  readonly fieldLines: readonly string[]
+}
+
 interface Held {
-  readonly head: string
+  readonly head: Head
   readonly closes: boolean
   readonly parts: Buffer[]
   octets: number
 }
+
+const HEAD: State = { in: 'head' }
 
 class Refused extends Error {
   readonly piece: Extract<RequestPiece, { on: 'refuse' }>
@@ -79,7 +90,7 @@ class Refused extends Error {
 export class RequestFramer {
   readonly #limits: FramerLimits
   readonly #queue = new ByteQueue()
-  #state: State = { in: 'head' }
+  #state: State = HEAD
   /** Where the search for line ends goes on, and where the line began. */
   #searched = 0
   #lineBegin = 0
@@ -146,7 +157,7 @@ export class RequestFramer {
         const octets = this.#take(state)
         if (octets !== null) return { on: 'body', octets }
         if (state.left > 0) return null
-        this.#state = { in: 'head' }
+        this.#state = HEAD
         return { on: 'end', octets: Buffer.alloc(0) }
       }
       case 'chunks':
@@ -170,7 +181,7 @@ export class RequestFramer {
       if (piece === 'bad') throw new Refused(400, 'Bad chunked body')
       if (piece === 'end') {
         if (held !== null) return this.#whole(held.head, held.parts, held.closes)
-        this.#state = { in: 'head' }
+        this.#state = HEAD
         return { on: 'end', octets: Buffer.from('0\r\n\r\n') }
       }
       if (held === null) {
@@ -183,13 +194,10 @@ export class RequestFramer {
     }
   }
 
-  #whole(head: string, parts: readonly Buffer[], closes: boolean): RequestPiece {
-    this.#state = { in: 'head' }
-    const octets = parts.reduce((sum, part) => sum + part.length, 0)
-    const begin = Buffer.from(`${head}content-length: ${octets}\r\n\r\n`, 'latin1')
-    const whole = Buffer.concat([begin, ...parts])
-    const post = head.startsWith(POST) ? whole.subarray(begin.length) : null
-    return { on: 'request', octets: whole, closes, path: null, post }
+  #whole(head: Head, parts: readonly Buffer[], closes: boolean): RequestPiece {
+    this.#state = HEAD
+    const body = parts.length === 1 ? parts[0]! : Buffer.concat(parts)
+    return new RequestWithBody(head, body, closes)
   }
 
   /** The head, its last empty line included; null: it is not all here. */
@@ -241,19 +249,19 @@ export class RequestFramer {
     const isStreamed = this.#limits.streams(method, path)
     if (!isStreamed && length === null) {
       const isAsItWas = target === sent && !fields.has('expect')
-      const octets = isAsItWas ? head : Buffer.from(`${headText(method, target, fieldLines)}\r\n`, 'latin1')
+      const octets = isAsItWas ? head : Buffer.from(`${headText({ method, target, fieldLines })}\r\n`, 'latin1')
       const isUpgrade = method === 'GET' && fields.has('upgrade')
       return isUpgrade
         ? { on: 'upgrade', octets }
         : { on: 'request', octets, closes, path: method === 'GET' ? path : null, post: null }
     }
-    const text = headText(method, target, fieldLines)
-    if (isStreamed) return this.#streamed(text, length ?? 0, fields.has('expect'), closes)
+    const sentHead = { method, target, fieldLines }
+    if (isStreamed) return this.#streamed(headText(sentHead), length ?? 0, fields.has('expect'), closes)
     if (length === 'chunked') {
-      this.#state = { in: 'chunks', body: new ChunkedBody(), held: { head: text, closes, parts: [], octets: 0 } }
+      this.#state = { in: 'chunks', body: new ChunkedBody(), held: { head: sentHead, closes, parts: [], octets: 0 } }
     } else {
       if (length! > this.#limits.maxBodyOctets) throw new Refused(413, 'Request body too large')
-      this.#state = { in: 'held', head: text, closes, left: length!, parts: [] }
+      this.#state = { in: 'held', head: sentHead, closes, left: length!, parts: [] }
     }
     return this.#next()
   }
@@ -265,6 +273,30 @@ export class RequestFramer {
     // The server behind says `100 Continue` where it is asked to.
     const expect = expects ? 'expect: 100-continue\r\n' : ''
     return { on: 'begin', octets: Buffer.from(`${text}${expect}${framing}\r\n\r\n`, 'latin1'), closes }
+  }
+}
+
+/** Most are answered in front and never go on, so they are printed when they do. */
+class RequestWithBody implements WholeRequest {
+  readonly on = 'request'
+  readonly path = null
+  readonly closes: boolean
+  readonly #head: Head
+  readonly #body: Buffer
+
+  constructor(head: Head, body: Buffer, closes: boolean) {
+    this.#head = head
+    this.#body = body
+    this.closes = closes
+  }
+
+  get post(): Buffer | null {
+    return this.#head.method === 'POST' && this.#head.target === '/' ? this.#body : null
+  }
+
+  get octets(): Buffer {
+    const head = `${headText(this.#head)}content-length: ${this.#body.length}\r\n\r\n`
+    return Buffer.concat([Buffer.from(head, 'latin1'), this.#body])
   }
 }
 
@@ -316,7 +348,7 @@ function originForm(method: string, target: string): string {
 const FRAMING = /^(?:content-length|transfer-encoding|expect|trailer|te):/i
 
 /** Without framing, and without the empty line. */
-function headText(method: string, target: string, lines: readonly string[]): string {
-  const kept = lines.filter((line) => !FRAMING.test(line))
+function headText({ method, target, fieldLines }: Head): string {
+  const kept = fieldLines.filter((line) => !FRAMING.test(line))
   return `${[`${method} ${target} HTTP/1.1`, ...kept].join('\r\n')}\r\n`
 }

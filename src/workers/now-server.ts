@@ -22,6 +22,7 @@ import {
 import { isStream, printAnswer } from '../net/http-answer.ts'
 import { HttpFront } from '../net/http-front.ts'
 import { failure, plain } from '../net/now/answers.ts'
+import type { SealedAnswer } from '../net/now/download.ts'
 import {
   answerNow,
   answerSealed,
@@ -32,6 +33,7 @@ import {
   type Probe,
 } from '../net/now/now.ts'
 import { ReadyAnswers } from '../net/now/ready-answers.ts'
+import { SealedAnswers } from '../net/now/sealed-answers.ts'
 import { tunnel } from '../net/now/tunnel.ts'
 import type { Endpoint } from '../net/proxy-protocol.ts'
 import { UploadPaces } from '../net/upload-pace.ts'
@@ -91,6 +93,7 @@ export class NowServer {
   readonly #open = new Map<string, Open>()
   readonly #sites = new WeakMap<Tenant, { secure?: NowParts; plain?: NowParts }>()
   readonly #answers = new WeakMap<NowParts, ReadyAnswers>()
+  readonly #sealed = new SealedAnswers()
   readonly #paces: UploadPaces
   #server: HttpServer | null = null
   #nextId = 1
@@ -164,22 +167,35 @@ export class NowServer {
   /** A sealed message that is short needs no way through the server; of a long one the answer goes on there. */
   #posted(body: Buffer, address: string): Promise<Buffer | null> | Buffer | null {
     const open = this.#open.get(address)
-    const answer = open === undefined ? null : answerSealed(body, this.#siteOf(open))
-    if (open === undefined || answer === null) return null
-    return answer instanceof Promise
-      ? answer.then((given) => this.#printed(given, address, open)).catch(() => null)
-      : this.#printed(answer, address, open)
+    if (open === undefined) return null
+    const site = this.#siteOf(open)
+    const known = this.#sealed.of(site, body, Date.now())
+    if (known !== null) return known
+    const answer = answerSealed(body, site)
+    if (answer === null) return null
+    const printed = (given: SealedAnswer): Buffer | null => this.#printed(given, address, open, { site, body })
+    return answer instanceof Promise ? answer.then(printed).catch(() => null) : printed(answer)
   }
 
   /** null: it is a stream, and waits for the request to come through the server. */
-  #printed(answer: HttpResponse, address: string, open: Open): Buffer | null {
+  #printed(
+    answer: SealedAnswer,
+    address: string,
+    open: Open,
+    asked: { readonly site: NowParts; readonly body: Buffer },
+  ): Buffer | null {
     if (isStream(answer.body)) {
       if (this.#open.get(address) === open) open.begun = answer
       else void this.#discard(answer)
       return null
     }
-    const headers = open.front.isLast ? { ...answer.headers, connection: 'close' } : answer.headers
-    return printAnswer({ ...answer, headers: headers ?? {} }, new Date().toUTCString())
+    const { isLast } = open.front
+    const headers = isLast ? { ...answer.headers, connection: 'close' } : answer.headers
+    const nowMs = Date.now()
+    const octets = printAnswer({ ...answer, headers: headers ?? {} }, new Date(nowMs).toUTCString())
+    const { isCurrent } = answer
+    if (isCurrent !== undefined && !isLast) this.#sealed.keep(asked.site, asked.body, { octets, isCurrent }, nowMs)
+    return octets
   }
 
   /** Nobody reads it any more: what it holds open is let go of. */

@@ -5,13 +5,19 @@
 import assert from 'node:assert/strict'
 import { subscribe } from 'node:diagnostics_channel'
 import { once } from 'node:events'
+import { mkdirSync, mkdtempSync, renameSync, rmSync, unlinkSync, writeFileSync } from 'node:fs'
 import { connect, createServer, type Server, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
 import { type Duplex, duplexPair } from 'node:stream'
 import { after, test } from 'node:test'
 import { ping, WebSocket } from 'undici'
 import { DEFAULTS } from '../../src/base/config/options.ts'
 import { GatewayError } from '../../src/base/errors.ts'
+import { cachedItem } from '../../src/net/now/item-cache.ts'
 import type { NowParts } from '../../src/net/now/now.ts'
+import { messageFile } from '../../src/net/now/spool.ts'
+import { DirectorySpool } from '../../src/net/now/spool-directory.ts'
 import type { UpstreamOptions } from '../../src/net/upstream.ts'
 import type { Tenant } from '../../src/workers/listener.ts'
 import { NowServer, type NowServerParts } from '../../src/workers/now-server.ts'
@@ -318,6 +324,46 @@ test('sealed messages: the same answers in order, short or long, and who may rea
   assert.equal(asked.length, 8)
   await Promise.all(over)
   assert.deepEqual(seen, { opened: 5, closed: 5 })
+})
+
+test('a sealed message that is asked for again: the same answer, until it is gone, replaced or no longer shared', async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'vesmail-now-server-'))
+  closers.push(async () => rmSync(directory, { recursive: true }))
+  const file = join(directory, 'a@x', messageFile('short'))
+  mkdirSync(dirname(file))
+  writeFileSync(file, 'short copy')
+  let nowMs = 0
+  let readers = ['good']
+  const spool = {
+    spool: new DirectorySpool(directory, { maxOctets: null, maxAgeMs: null, maxTotalOctets: null }),
+    item: cachedItem(
+      async (_, token) => ({ creator: 'a@x', isShared: readers.includes(token.expose()) }),
+      () => nowMs,
+    ),
+  } as unknown as NonNullable<NowParts['spool']>
+  const { port } = await serving({ site: { spool } })
+  const last = `${GET.slice(0, -2)}Connection: close\r\n\r\n`
+  const asked = async (...tokens: string[]): Promise<string[]> => {
+    const text = await exchange(port, tokens.map((token) => sealedAsk('short', token)).join('') + last)
+    const answers = text.split(/(?=HTTP\/1\.1 )/).slice(0, -1)
+    assert.equal(answers.length, tokens.length)
+    return answers.map((answer) => answer.replace(/^Date: .*$/m, 'Date:'))
+  }
+  const answers = await asked('good', 'good', 'good', 'other', 'good')
+  assert.match(answers[0]!, /^HTTP\/1\.1 200 OK\r\n[\s\S]*\r\nContent-Length: 10\r\n\r\nshort copy$/)
+  for (const at of [1, 2, 4]) assert.equal(answers[at], answers[0])
+  assert.match(answers[3]!, /^HTTP\/1\.1 403 /)
+  // Within the second, most often.
+  writeFileSync(`${file}.new`, 'other copy')
+  renameSync(`${file}.new`, file)
+  for (const answer of await asked('good', 'good')) assert.match(answer, /other copy$/)
+  unlinkSync(file)
+  for (const answer of await asked('good', 'good')) assert.match(answer, /^HTTP\/1\.1 404 /)
+  writeFileSync(file, 'third copy')
+  for (const answer of await asked('good', 'good')) assert.match(answer, /third copy$/)
+  readers = []
+  nowMs = 5000
+  for (const answer of await asked('good', 'good')) assert.match(answer, /^HTTP\/1\.1 403 /)
 })
 
 test('draining while a sealed message is asked for, and a half-closed client: answered, told, ended', async () => {

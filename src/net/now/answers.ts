@@ -17,11 +17,11 @@ export function json(status: number, text: string, headers: HttpResponse['header
 }
 
 /** The answer's own headers, else those of the configuration, else these. Names in lower case. */
-export function withHeaders(
-  answer: HttpResponse,
+export function withHeaders<T extends HttpResponse>(
+  answer: T,
   otherwise: NonNullable<HttpResponse['headers']>,
   extra: readonly (readonly [string, string])[],
-): HttpResponse {
+): T {
   const configured: Record<string, string | readonly string[]> = {}
   for (const [name, value] of extra) {
     const before = configured[name.toLowerCase()]

@@ -4,12 +4,12 @@ import type { Secret } from '../../base/secret.ts'
 import type { HttpResponse } from '../http.ts'
 import { failure, plain } from './answers.ts'
 import type { NowAsk } from './ask.ts'
-import type { Spool } from './spool.ts'
+import type { Spool, SpoolPlace } from './spool.ts'
 import type { SpooledItem } from './spooled-item.ts'
 
 export interface SpoolReaders {
   readonly spool: Spool
-  readonly item: (messageId: string, token: Secret<string>) => Promise<SpooledItem>
+  readonly item: (messageId: string, token: Secret<string>) => Promise<SpooledItem> | SpooledItem
   /** Unlocks a vault of the domain. @throws {GatewayError} BAD_CREDENTIALS … */
   readonly unlock: (externalId: string, veskey: Secret<Buffer>) => Promise<OpenedVault>
 }
@@ -24,23 +24,44 @@ export interface OpenedVault {
 const MAX_WHOLE_OCTETS = 64 * 1024
 const MESSAGE = { 'content-type': 'message/rfc822' }
 
-export async function sendSealed(
+export interface SealedAnswer extends HttpResponse {
+  /** Would it be the same again for this bearer, as far as can be told at once? Absent: it cannot. */
+  readonly isCurrent?: () => boolean
+}
+
+/** At once where nothing has to be waited for: most of what a short answer costs is the waiting. */
+export function sendSealed(
   messageId: string,
   token: Secret<string>,
   { spool, item }: SpoolReaders,
-): Promise<HttpResponse> {
-  const found = await item(messageId, token).catch(refused)
-  if ('status' in found) return found
-  if (!found.isShared) return plain(403, 'This message is not shared with you')
-  const copy = await spool.open({ creator: found.creator, messageId })
+): Promise<SealedAnswer> | SealedAnswer {
+  const found = item(messageId, token)
+  if (found instanceof Promise) return found.then((it) => sealedOf(it, messageId, spool), refused)
+  return sealedOf(found, messageId, spool)
+}
+
+function sealedOf(
+  { isShared, creator, isBelieved }: SpooledItem,
+  messageId: string,
+  spool: Spool,
+): Promise<SealedAnswer> | SealedAnswer {
+  if (!isShared) return plain(403, 'This message is not shared with you')
+  const place = { creator, messageId }
+  const short = spool.readNow?.(place) ?? null
+  if (short === null) return openedCopy(place, spool)
+  const answer = sealed(short.octets.length, short.octets)
+  return isBelieved === undefined ? answer : { ...answer, isCurrent: () => isBelieved() && short.isCurrent() }
+}
+
+async function openedCopy(place: SpoolPlace, spool: Spool): Promise<HttpResponse> {
+  const copy = await spool.open(place)
   if (copy === null) return notSpooled()
-  // A stream's length is not told by HTTP: a reader wants to know how far it is.
-  const headers = { ...MESSAGE, 'x-vesmail-octets': String(copy.octets) }
-  return {
-    status: 200,
-    headers,
-    body: copy.whole ?? (copy.octets <= MAX_WHOLE_OCTETS ? await whole(copy.body) : copy.body),
-  }
+  return sealed(copy.octets, copy.whole ?? (copy.octets <= MAX_WHOLE_OCTETS ? await whole(copy.body) : copy.body))
+}
+
+/** @param octets a stream's length is not told by HTTP: a reader wants to know how far it is */
+function sealed(octets: number, body: Buffer | AsyncIterable<Buffer>): HttpResponse {
+  return { status: 200, headers: { ...MESSAGE, 'x-vesmail-octets': String(octets) }, body }
 }
 
 async function whole(body: AsyncIterable<Buffer>): Promise<Buffer> {

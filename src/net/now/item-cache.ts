@@ -5,6 +5,7 @@
  */
 import { hash } from 'node:crypto'
 import type { Secret } from '../../base/secret.ts'
+import type { SpoolReaders } from './download.ts'
 import type { SpooledItem } from './spooled-item.ts'
 
 const BELIEVED_MS = 5000
@@ -13,18 +14,22 @@ const MAX_ENTRIES = 10_000
 
 type Ask = (messageId: string, token: Secret<string>) => Promise<SpooledItem>
 
-export function cachedItem(ask: Ask, nowMs: () => number): Ask {
+/** What is believed comes at once. */
+export function cachedItem(ask: Ask, nowMs: () => number): SpoolReaders['item'] {
   const known = new Map<string, { readonly item: SpooledItem; readonly untilMs: number }>()
-  return async (messageId, token) => {
-    const key = hash('sha256', `${token.expose()}\0${messageId}`, 'base64')
-    const found = known.get(key)
-    if (found !== undefined && found.untilMs > nowMs()) return found.item
+  const asked = async (key: string, messageId: string, token: Secret<string>): Promise<SpooledItem> => {
     const item = await ask(messageId, token)
     known.delete(key)
     if (item.isShared) {
-      known.set(key, { item, untilMs: nowMs() + BELIEVED_MS })
+      const untilMs = nowMs() + BELIEVED_MS
+      known.set(key, { item: { ...item, isBelieved: () => nowMs() < untilMs }, untilMs })
       if (known.size > MAX_ENTRIES) known.delete(known.keys().next().value as string)
     }
     return item
+  }
+  return (messageId, token) => {
+    const key = hash('sha256', `${token.expose()}\0${messageId}`, 'base64')
+    const found = known.get(key)
+    return found !== undefined && found.untilMs > nowMs() ? found.item : asked(key, messageId, token)
   }
 }

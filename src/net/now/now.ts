@@ -9,7 +9,7 @@ import type { ApiAnswer, ApiRequest } from '../../ves/client/api-connection.ts'
 import type { HttpHead, HttpRequest, HttpResponse } from '../http.ts'
 import { failure, json, plain, withHeaders } from './answers.ts'
 import { type NowAsk, parseAsk } from './ask.ts'
-import { type SpoolReaders, sendOpened, sendSealed } from './download.ts'
+import { type SealedAnswer, type SpoolReaders, sendOpened, sendSealed } from './download.ts'
 import { passToRepository, REPOSITORY_PATH } from './repository-way.ts'
 import { type UploadParts, upload } from './upload.ts'
 import type { Viewer } from './viewer.ts'
@@ -69,29 +69,40 @@ export async function answerNow(request: HttpRequest, parts: NowParts, visitor: 
   return guarded(route(request, parts, visitor), request.path, parts)
 }
 
-async function guarded(given: Promise<HttpResponse>, path: string, parts: NowParts): Promise<HttpResponse> {
-  const answer = await given.catch((thrown: unknown) => {
-    const error = asGatewayError(thrown)
-    if (error.code === 'INTERNAL') parts.log.write('error', 'now', { path, reason: nameOf(thrown) })
-    return failure(error)
-  })
+async function guarded<T extends HttpResponse>(
+  given: Promise<T>,
+  path: string,
+  parts: NowParts,
+): Promise<T | HttpResponse> {
+  const answer = await given.catch((thrown: unknown) => failed(thrown, path, parts))
   return finished(answer, parts)
 }
 
+function failed(thrown: unknown, path: string, { log }: NowParts): HttpResponse {
+  const error = asGatewayError(thrown)
+  if (error.code === 'INTERNAL') log.write('error', 'now', { path, reason: nameOf(thrown) })
+  return failure(error)
+}
+
 /**
- * The answer to a POST to `/` that asks for a sealed message; null: it asks for something else, or may not ask here.
- * The same as {@link answerNow} gives. Never rejects.
+ * The answer to a POST to `/` that asks for a sealed message, at once or later; null: it asks for something else, or may
+ * not ask here. The same as {@link answerNow} gives. Never throws, never rejects.
  */
-export function answerSealed(body: Buffer, parts: NowParts): Promise<HttpResponse> | null {
+export function answerSealed(body: Buffer, parts: NowParts): Promise<SealedAnswer> | SealedAnswer | null {
   if (!parts.isSecure || parts.spool === null) return null
   const ask = parseAsk(body)
   if (ask?.kind === 'opened') ask.veskey.wipe()
   if (ask?.kind !== 'sealed') return null
-  return guarded(sendSealed(ask.messageId, ask.token, parts.spool), '/', parts)
+  try {
+    const answer = sendSealed(ask.messageId, ask.token, parts.spool)
+    return answer instanceof Promise ? guarded(answer, '/', parts) : finished(answer, parts)
+  } catch (thrown) {
+    return finished(failed(thrown, '/', parts), parts)
+  }
 }
 
 /** With what every answer has: what keeps browsers from guessing and storing, and headers of the configuration. */
-export function finished(answer: HttpResponse, { headers }: NowParts): HttpResponse {
+export function finished<T extends HttpResponse>(answer: T, { headers }: NowParts): T {
   return withHeaders(answer, CAREFUL, headers)
 }
 

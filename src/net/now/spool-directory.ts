@@ -10,6 +10,7 @@ import { join } from 'node:path'
 import {
   creatorFolder,
   messageFile,
+  type ShortCopy,
   type Spool,
   type SpoolCopy,
   type SpoolLimits,
@@ -53,10 +54,14 @@ export class DirectorySpool implements Spool {
     return new FileWriter(file, unfinished, join(folder, messageFile(messageId)), this.#limits.maxOctets)
   }
 
-  async open({ creator, messageId }: SpoolPlace): Promise<SpoolCopy | null> {
-    const path = join(this.#directory, creatorFolder(creator), messageFile(messageId))
-    const read = warm.read(path)
-    if (read !== null) return inMemory(read)
+  readNow(place: SpoolPlace): ShortCopy | null {
+    return warm.read(this.#pathOf(place))
+  }
+
+  async open(place: SpoolPlace): Promise<SpoolCopy | null> {
+    const read = this.readNow(place)
+    if (read !== null) return inMemory(read.octets)
+    const path = this.#pathOf(place)
     const file = await orNull(open(path, 'r'), 'ENOENT', 'ENOTDIR')
     if (file === null) return null
     try {
@@ -70,6 +75,10 @@ export class DirectorySpool implements Spool {
     for await (const part of chunksOf(file)) parts.push(part)
     warm.warmed(path)
     return inMemory(Buffer.concat(parts))
+  }
+
+  #pathOf({ creator, messageId }: SpoolPlace): string {
+    return `${this.#directory}/${creatorFolder(creator)}/${messageFile(messageId)}`
   }
 
   async usage(creator: string, enough: number): Promise<SpoolUsage> {

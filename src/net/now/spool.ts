@@ -2,7 +2,7 @@
  * The spool: sealed messages kept for readers without a gateway (now.md). One interface, so that a directory and an
  * object store are the same to everyone else. It never sees plaintext, and nothing in it can be told from its name.
  */
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 
 /** Where one message lies. */
 export interface SpoolPlace {
@@ -29,11 +29,20 @@ export interface SpoolCopy {
   readonly whole?: Buffer
 }
 
+/** One that was read whole. */
+export interface ShortCopy {
+  readonly octets: Buffer
+  /** Does the same still lie there? No, too, where that cannot be told at once. */
+  readonly isCurrent: () => boolean
+}
+
 export interface Spool {
   /** Nothing is visible before {@link SpoolWriter.commit}. */
   create(place: SpoolPlace): Promise<SpoolWriter>
   /** @returns null where it is not (any more) */
   open(place: SpoolPlace): Promise<SpoolCopy | null>
+  /** A short copy at once, where reading it holds up nobody; null, or no such way: it has to be opened. */
+  readNow?(place: SpoolPlace): ShortCopy | null
   /** What lies there of one creator. @param enough counting may stop at so many copies: there may be many more */
   usage(creator: string, enough: number): Promise<SpoolUsage>
   /** Deletes what is too old or too much. @returns number of messages deleted */
@@ -65,5 +74,7 @@ const DIGITS = '0123456789abcdefghijklmnopqrstuvwxyz'
 
 /** 32 characters of 0-9a-z: the octets of SHA-256(message id), each modulo 36 (now.md, C's layout). */
 export function messageFile(messageId: string): string {
-  return [...createHash('sha256').update(messageId).digest()].map((octet) => DIGITS[octet % DIGITS.length]).join('')
+  let name = ''
+  for (const octet of hash('sha256', messageId, 'buffer')) name += DIGITS[octet % DIGITS.length]
+  return name
 }

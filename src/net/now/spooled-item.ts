@@ -10,6 +10,8 @@ export interface SpooledItem {
   readonly creator: string
   /** Does the bearer hold the item's key? Of a verify token it is not known. */
   readonly isShared: boolean
+  /** Of one that was remembered: need the repository not be asked again yet? */
+  readonly isBelieved?: () => boolean
 }
 
 /** Longest message id that can name an item; longer ones are not asked for. Octets. */

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdirSync, mkdtempSync, rmSync, unlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, renameSync, rmSync, unlinkSync, utimesSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { after, test } from 'node:test'
@@ -23,9 +23,9 @@ test('only what was read a moment ago is read in place', () => {
   const path = file('sealed')
   assert.equal(warm.read(path), null)
   warm.warmed(path)
-  assert.equal(warm.read(path)?.toString(), 'sealed')
+  assert.equal(warm.read(path)?.octets.toString(), 'sealed')
   nowMs = 10_000
-  assert.equal(warm.read(path)?.toString(), 'sealed')
+  assert.equal(warm.read(path)?.octets.toString(), 'sealed')
   nowMs = 10_001
   assert.equal(warm.read(path), null)
 })
@@ -34,11 +34,11 @@ test('what is in the file now counts: replaced, grown too long, deleted, empty',
   const warm = new WarmFiles(10, () => 0)
   const path = file('first')
   warm.warmed(path)
-  assert.equal(warm.read(path)?.toString(), 'first')
+  assert.equal(warm.read(path)?.octets.toString(), 'first')
   writeFileSync(path, 'other')
-  assert.equal(warm.read(path)?.toString(), 'other')
+  assert.equal(warm.read(path)?.octets.toString(), 'other')
   writeFileSync(path, '')
-  assert.equal(warm.read(path)?.length, 0)
+  assert.equal(warm.read(path)?.octets.length, 0)
   writeFileSync(path, 'eleven octe')
   assert.equal(warm.read(path), null)
   writeFileSync(path, 'back')
@@ -57,13 +57,44 @@ test('where reading in place is slow, the threads read for twenty times as long'
   })
   const path = file('far away')
   warm.warmed(path)
-  assert.equal(warm.read(path)?.toString(), 'far away')
+  assert.equal(warm.read(path)?.octets.toString(), 'far away')
   stepMs = 0
   assert.equal(warm.read(path), null)
   nowMs += 79
   assert.equal(warm.read(path), null)
   nowMs += 1
-  assert.equal(warm.read(path)?.toString(), 'far away')
+  assert.equal(warm.read(path)?.octets.toString(), 'far away')
+})
+
+test('whether the same still lies there: not once it was replaced, changed or deleted, nor where looking is slow', () => {
+  let nowMs = 0
+  let stepMs = 0
+  const warm = new WarmFiles(100, () => {
+    nowMs += stepMs
+    return nowMs
+  })
+  const path = file('first')
+  const read = () => {
+    warm.warmed(path)
+    return warm.read(path)!
+  }
+  const first = read()
+  assert.equal(first.isCurrent(), true)
+  renameSync(file('other'), path)
+  assert.equal(first.isCurrent(), false)
+  const other = read()
+  assert.equal(other.isCurrent(), true)
+  utimesSync(path, 1, 1)
+  assert.equal(other.isCurrent(), false)
+  const touched = read()
+  stepMs = 4
+  assert.equal(touched.isCurrent(), true)
+  stepMs = 0
+  assert.equal(touched.isCurrent(), false)
+  nowMs += 80
+  assert.equal(touched.isCurrent(), true)
+  unlinkSync(path)
+  assert.equal(touched.isCurrent(), false)
 })
 
 test('names are bounded: the oldest goes', () => {
@@ -71,7 +102,7 @@ test('names are bounded: the oldest goes', () => {
   const path = file('oldest')
   warm.warmed(path)
   for (let i = 0; i < 999; i++) warm.warmed(join(root, `absent-${i}`))
-  assert.equal(warm.read(path)?.toString(), 'oldest')
+  assert.equal(warm.read(path)?.octets.toString(), 'oldest')
   warm.warmed(join(root, 'absent-999'))
   assert.equal(warm.read(path), null)
 })

@@ -106,6 +106,8 @@ export class Sealing {
   #noPart: Extract<MimeEvent, { on: 'no-part' }> | null = null
   /** An injected container at the end has a line end before it that is none of the message's. */
   #endsOpen = false
+  /** Nested messages that end in an open delimiter: the line end that sealing puts behind it is read as theirs. */
+  #endedOpen: LedgerEntry[] = []
   /** Sealed parts that end with a line end which a delimiter without one of its own would take. */
   #justEnded: LedgerEntry[] = []
 
@@ -353,7 +355,8 @@ export class Sealing {
     }
     const container = this.#containers.pop()!
     if (part === 'multipart') return
-    this.#ledger.leave()
+    const ended = this.#ledger.leave()
+    if (this.#noPart?.lineEnded === false) this.#endedOpen.push(ended)
     if (container.injected !== null) {
       this.#closeInjected(container.injected)
       this.#justEnded = []
@@ -368,8 +371,14 @@ export class Sealing {
     const atLineStart = this.#noPart?.lineEnded === true
     if (this.#noPart?.lineEnded === false) this.#endsOpen = true
     this.#write(this.#injectedEnd(boundary, atLineStart))
+    this.#countLineEnd()
     if (this.#containers.length === 0) this.#write(this.#takeEndRecord())
     this.#write(CRLF)
+  }
+
+  #countLineEnd(): void {
+    for (const entry of this.#endedOpen) entry.sealedOctets += CRLF.length
+    this.#endedOpen = []
   }
 
   #injectedEnd(boundary: string, atLineStart: boolean): Buffer {
@@ -384,6 +393,7 @@ export class Sealing {
     const { delimiter } = this.#endRecord
     const added = Buffer.from(this.#noPart?.lineEnded === true ? delimiter : `\r\n${delimiter}`, 'latin1')
     this.#write(Buffer.concat([added, this.#takeEndRecord(added), CRLF]))
+    this.#countLineEnd()
   }
 
   /** What stands behind the outermost closing delimiter. @param added it, and the line end before it, where it is none of the message's */

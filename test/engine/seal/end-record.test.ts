@@ -122,6 +122,20 @@ test('what is counted on opening is what is there', () => {
   }
 })
 
+test('sealed octets are counted on sealing as they are on opening', () => {
+  const sealedOctets = ({ body, parts }: SealedSizes) => [body, ...parts!].map((part) => part.sealedOctets)
+  const inMessage = `${HEAD}Content-Type: message/rfc822\r\n\r\nContent-Type: message/rfc822\r\n\r\n${INNER}--c`
+  for (const [name, text] of Object.entries({ ...ENDS, 'a message in a message in an open delimiter': inMessage })) {
+    for (const maxbufOctets of [50, 1 << 20]) {
+      for (const banners of [[], [BANNER]]) {
+        const sealer = sealerFor({ options: { settings: { maxbufOctets, banners } } })
+        const { facts } = opened(through(sealer, whole(Buffer.from(text, 'latin1')), sealAnswer()))
+        assert.deepEqual(sealedOctets(facts.sizes), sealedOctets(sealer.facts.sizes), `${name}, ${maxbufOctets}`)
+      }
+    }
+  }
+})
+
 const headerOctets = (text: string) => /^[\s\S]*?\n\r?\n/.exec(text)![0].length
 
 test('another reader finds the same message, and white space behind its closing delimiter', () => {

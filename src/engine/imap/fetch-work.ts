@@ -6,10 +6,11 @@
 import { GatewayError } from '../../base/errors.ts'
 import type { ClientCommand } from './command-reader.ts'
 import { Cursor, stringAt } from './cursor.ts'
-import { type Evidence, evidenceFor } from './evidence.ts'
+import { type Evidence, evidenceFor, knownEvidence } from './evidence.ts'
 import { type FetchCommand, setsSeen } from './fetch-command.ts'
 import { printItem } from './fetch-items.ts'
 import type { MessageKind } from './mailbox.ts'
+import { PrefixScan } from './plain-prefix.ts'
 import { plainRun } from './plain-run.ts'
 import { imapReply } from './reply.ts'
 import { type FetchAnswer, parseAnswerStart } from './response.ts'
@@ -25,6 +26,8 @@ const MAX_SET_OCTETS = 7000
 const MAX_UNSURE = 500
 /** Messages asked for again at once: their set fits a line, were each a number by itself. */
 const MAX_AGAIN = 600
+/** Messages that may be newer than what is known of the mailbox, where it is asked without evidence. */
+const MAX_BEYOND = 500
 /** UIDs looked up one by one before it is cheaper to ask. */
 const MAX_KNOWN = 2000
 /** Sealed messages asked for ahead; each may hold an opened message until its turn comes. */
@@ -81,12 +84,14 @@ export class FetchWork implements Work {
   /** The first of the answers is on its way to the client. */
   #emitting = false
   #advancing = false
+  readonly #scan: PrefixScan
 
   constructor(host: WorkHost, fetch: FetchCommand, pass: (command: ClientCommand) => void) {
     this.#host = host
     this.#fetch = fetch
     this.#verb = fetch.uid ? 'UID FETCH' : 'FETCH'
     this.#pass = pass
+    this.#scan = new PrefixScan(host.mailbox.prefix)
   }
 
   get passing(): boolean {
@@ -115,7 +120,10 @@ export class FetchWork implements Work {
     // An item that sets \Seen must not be asked before it is known that the message can be shown.
     if (this.#isSmall && !this.#host.keepOrder && !this.#fetch.items.some(setsSeen)) {
       this.#addsUidItem = this.#addsUid
-      this.#askBoth(evidenceFor(this.#fetch.items), set.text, modifiers)
+      const { items } = this.#fetch
+      const { upTo, beyond } = mailbox.prefix
+      const isKnown = upTo > 0 && beyond <= MAX_BEYOND
+      this.#askBoth(isKnown ? knownEvidence(items, upTo) : evidenceFor(items), set.text, modifiers)
       return
     }
     const tag = this.#host.nextTag()
@@ -184,9 +192,10 @@ export class FetchWork implements Work {
     const { shape } = this.#state.evidence
     const { octets, limitOctets } = this.#host.held
     const some = octets === 0 ? front : front.subarray(0, limitOctets - octets)
-    const run = plainRun(some, shape, this.#addsUidItem, (uid) => {
+    const run = plainRun(some, shape, this.#addsUidItem, (uid, number) => {
       this.#taken++
-      mailbox.learn(uid, 'plain')
+      this.#scan.plain(number, uid)
+      if (shape.upTo === null) mailbox.learn(uid, 'plain')
     })
     if (run === null) return 0
     this.#host.toClient(run.bytes)
@@ -218,10 +227,12 @@ export class FetchWork implements Work {
   continuation(): void {}
 
   expunged(number: number): void {
+    this.#scan.stop()
     if (this.#state.in === 'sealed') for (const answer of this.#state.answers) answer.expunged(number)
   }
 
   vanished(ranges: readonly (readonly [number, number])[]): void {
+    this.#scan.stop()
     if (this.#state.in === 'sealed') for (const answer of this.#state.answers) answer.vanished(ranges)
   }
 
@@ -241,7 +252,7 @@ export class FetchWork implements Work {
     if (mark === undefined) return false
     const { uid } = answer
     const sealed = isSealed(stringAt(bytes, mark.value[0]))
-    if (uid !== null) this.#host.mailbox.learn(uid, sealed ? 'sealed' : 'plain')
+    this.#met(answer, sealed ? 'sealed' : 'plain')
     const number = this.#fetch.uid ? uid : answer.number
     if (number !== null) this.#found.push({ number, uid, sealed })
     const size = answer.items.find((item) => item.name === 'RFC822.SIZE')
@@ -262,10 +273,19 @@ export class FetchWork implements Work {
     const number = this.#fetch.uid ? uid : answer.number
     // Too large to be held: what was left out may be the evidence.
     if (cut || verdict.is === 'unsure') {
-      if (number !== null) this.#unsure.push(number)
+      if (evidence.shape.upTo === null) {
+        this.#scan.stop()
+        if (number !== null) this.#unsure.push(number)
+        return true
+      }
+      // Newer than what is known: this one and those behind it are asked for again, with evidence.
+      this.#evidence = evidenceFor(this.#fetch.items)
+      this.#tooMuch = true
+      if (number !== null) this.#again.push(number)
+      this.#tellNews(answer, bytes)
       return true
     }
-    if (uid !== null) this.#host.mailbox.learn(uid, verdict.is)
+    this.#met(answer, verdict.is)
     if (this.#holdsTooMuch) {
       if (number !== null) this.#again.push(number)
       this.#tellNews(answer, bytes)
@@ -290,6 +310,20 @@ export class FetchWork implements Work {
     return this.#tooMuch
   }
 
+  #met({ number, uid }: FetchAnswer, kind: MessageKind): void {
+    const { mailbox, memory } = this.#host
+    if (uid === null || kind === 'sealed') this.#scan.stop()
+    else this.#scan.plain(number, uid)
+    if (uid === null) return
+    const wasKnown = uid <= mailbox.prefix.upTo
+    mailbox.learn(uid, kind)
+    if (wasKnown && kind === 'sealed') memory.keepPrefix(mailbox)
+  }
+
+  #remember(): void {
+    if (this.#scan.end()) this.#host.memory.keepPrefix(this.#host.mailbox)
+  }
+
   /** Flags that came with an answer that is ours, without having been asked for: somebody has changed them. */
   #tellNews(answer: FetchAnswer, bytes: Buffer): void {
     if (this.#fetch.items.some((item) => item.kind === 'attribute' && item.text === 'FLAGS')) return
@@ -303,6 +337,7 @@ export class FetchWork implements Work {
     this.#found = []
     if (this.#evidence === null && !found.some((each) => each.sealed)) {
       this.#state = { in: 'over' }
+      this.#remember()
       this.#pass(this.#fetch.withoutVanished)
       return
     }
@@ -312,14 +347,24 @@ export class FetchWork implements Work {
   /** What is left of the set, if anything is. */
   #askAgain(): void {
     if (this.#again.length > 0 && this.#evidence !== null) {
-      const numbers = this.#again.splice(0, Math.min(MAX_AGAIN, Math.max(1, this.#taken)))
-      this.#askBoth(this.#evidence, printSets(numbers, MAX_SET_OCTETS)[0]!, this.#fetch.partModifiers)
+      this.#askBoth(this.#evidence, this.#takeAgain(), this.#fetch.partModifiers)
     } else if (this.#unsure.length > 0 && !this.#stopped) {
       const [set] = printSets(this.#unsure.splice(0, MAX_UNSURE), MAX_SET_OCTETS)
       const tag = this.#host.nextTag()
       this.#state = { in: 'learning', tag }
       this.#host.toUpstream(`${tag} ${this.#verb} ${set} (UID ${MARK_FIELDS})\r\n`)
     } else this.#finish()
+  }
+
+  /** As many as may well be held: those that were the last time, and more where nothing had to be let go. */
+  #takeAgain(): string {
+    const count = Math.max(1, this.#tooMuch ? this.#taken : 2 * this.#taken)
+    const sets = printSets(this.#again.slice(0, count), MAX_SET_OCTETS)
+    if (sets.length === 1) {
+      this.#again.splice(0, count)
+      return sets[0]!
+    }
+    return printSets(this.#again.splice(0, MAX_AGAIN), MAX_SET_OCTETS)[0]!
   }
 
   #startUnits(found: readonly { number: number; uid: number | null; sealed: boolean }[]): void {
@@ -416,6 +461,7 @@ export class FetchWork implements Work {
   }
 
   #finish(): void {
+    this.#remember()
     this.#state = { in: 'over' }
     const { tag } = this.#fetch.command
     const failure = this.#failure

@@ -1,4 +1,5 @@
 /** What the processes of a bench have used of the processor, from /proc, by the part they play. */
+import { spawnSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 
 /** A clock tick of /proc/PID/stat. */
@@ -21,17 +22,35 @@ interface Process {
  * @param partOf asked once per living process
  */
 export function cpuByPart(pid: number, partOf: PartOf): CpuByPart {
-  const all = processes()
   const parts: Record<string, number> = {}
+  for (const { part, seconds } of withParts(pid, partOf)) parts[part] = (parts[part] ?? 0) + seconds
+  return parts
+}
+
+/** Keeps `pid` and all below it, and what they start, to cores. @param coresOf a part's, as taskset(1) writes them. @throws Error where that fails */
+export function pin(pid: number, partOf: PartOf, coresOf: (part: string) => string): void {
+  for (const process of withParts(pid, partOf)) {
+    const args = ['--all-tasks', '--cpu-list', '--pid', coresOf(process.part), String(process.pid)]
+    const { status, error } = spawnSync('taskset', args, { stdio: 'ignore' })
+    // One of Postfix's may have ended meanwhile.
+    if (error !== undefined || (status !== 0 && textOf(`/proc/${process.pid}/stat`) !== null))
+      throw new Error('taskset')
+  }
+}
+
+/** `pid` and all below it, those below the parts that are null left out. */
+function withParts(pid: number, partOf: PartOf): (Process & { readonly part: string })[] {
+  const all = processes()
+  const found: (Process & { readonly part: string })[] = []
   const pending = [pid]
   for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
     const own = all.find((process) => process.pid === next)
     const part = own === undefined ? null : partOf(next, argumentsOf(next))
     if (own === undefined || part === null) continue
-    parts[part] = (parts[part] ?? 0) + own.seconds
+    found.push({ ...own, part })
     for (const process of all) if (process.parent === next) pending.push(process.pid)
   }
-  return parts
+  return found
 }
 
 /** CPU seconds so far of a process and all below it. */

@@ -7,11 +7,14 @@
  * Postfix is durable as it comes, and discards what it has queued: deliveries of one way would else be done in the time
  * of the other. For the same reason the next phase waits until its queue is empty; the processor time of that is the
  * phase's that filled it. Each phase has an end, and a row is told as soon as it is there; one that fails says why.
+ *
+ * Rows `-pinned` are the same with Postfix on the last core alone, both ways, and all else on the others: the gateway does
+ * not take the server's processor then, nor the server the gateway's.
  */
 import { spawn } from 'node:child_process'
 import { chmodSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { type AddressInfo, createServer } from 'node:net'
-import { tmpdir } from 'node:os'
+import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
@@ -19,8 +22,10 @@ import { startGateway } from '../../src/cli/demo/gateway.ts'
 import { type Provider, startProvider } from '../../src/cli/sandbox/provider.ts'
 import { median, quantile, type Row } from '../rows.ts'
 import { COMMANDS, load, type Measured, messageOf, type Target } from './load.ts'
-import { type CpuByPart, cpuByPart, spent, sumOf } from './processes.ts'
+import { type CpuByPart, cpuByPart, pin, spent, sumOf } from './processes.ts'
 
+/** Before anything is pinned: then there seem to be fewer. */
+const LAST_CORE = availableParallelism() - 1
 const ROUNDS = 3
 /** A round sends for so long, finishes what it began, and is given up after `limitMs`. */
 const ROUND = { forMs: 1500, limitMs: 40_000 }
@@ -99,11 +104,28 @@ async function measure(
           const name = `${size}-${connections}${suffix}`
           if (only.length > 0 && !only.some((begin) => name.startsWith(begin))) continue
           for (const row of await rowsOf(name, ways, octets, connections)) told(row)
+          if (suffix !== '-postfix' || !pinned(true)) continue
+          for (const row of await rowsOf(`${name}-pinned`, ways, octets, connections)) told(row)
+          pinned(false)
         }
       }
     }
   } finally {
     await gateway.stop()
+  }
+}
+
+/** @returns false where there is one core, or no taskset(1) */
+function pinned(on: boolean): boolean {
+  if (LAST_CORE === 0) return false
+  const coresOf = (part: string): string =>
+    on ? (part === 'server' ? `${LAST_CORE}` : `0-${LAST_CORE - 1}`) : `0-${LAST_CORE}`
+  try {
+    pin(process.pid, partOf, coresOf)
+    return true
+  } catch (error) {
+    process.stderr.write(`not pinned: ${(error as Error).message}\n`)
+    return false
   }
 }
 

@@ -82,6 +82,7 @@ export interface Questions {
   /**
    * Sizes of an opened message, remembered for all sessions of this account at its provider (imap.md §5); the value means
    * something only to who keeps it. Losing it costs time: what cannot be had is null, what cannot be kept is dropped.
+   * `uid` 0, which no message has: what is known of the mailbox as a whole.
    */
   sizes: {
     ask:

@@ -3,6 +3,8 @@
  * key: they shift (EXPUNGE, VANISHED). A few bits a message, bounded; forgetting costs a question, never a wrong answer.
  */
 
+import { PlainPrefix } from './plain-prefix.ts'
+
 export type MessageKind = 'plain' | 'sealed'
 
 const PLAIN = 1
@@ -18,6 +20,7 @@ const MAX_LARGE = 20_000
 export class Mailbox {
   readonly #pages = new Map<number, Uint8Array>()
   readonly #large = new Map<number, number>()
+  readonly prefix = new PlainPrefix()
   #uidValidity: number | null = null
   /** As `mailboxOf` gives it; null = none, or none that we understood. */
   readonly name: string | null
@@ -38,6 +41,7 @@ export class Mailbox {
     if (changed) {
       this.#pages.clear()
       this.#large.clear()
+      this.prefix.forget()
     }
     this.#uidValidity = value
     return changed
@@ -46,13 +50,14 @@ export class Mailbox {
   /** null = not known */
   kind(uid: number): MessageKind | null {
     const page = this.#pages.get(Math.floor(uid / PAGE_UIDS))
-    if (page === undefined) return null
     const at = uid % PAGE_UIDS
-    const bits = (page[at >> 2]! >> ((at & 3) * 2)) & 3
-    return bits === PLAIN ? 'plain' : bits === SEALED ? 'sealed' : null
+    const bits = page === undefined ? 0 : (page[at >> 2]! >> ((at & 3) * 2)) & 3
+    if (bits === SEALED) return 'sealed'
+    return bits === PLAIN || uid <= this.prefix.upTo ? 'plain' : null
   }
 
   learn(uid: number, kind: MessageKind): void {
+    if (kind === 'sealed') this.prefix.endBefore(uid)
     const number = Math.floor(uid / PAGE_UIDS)
     let page = this.#pages.get(number)
     if (page === undefined) {
@@ -82,6 +87,7 @@ export class Mailbox {
   /** Are all UIDs of these ranges known, and plain? */
   allPlain(ranges: readonly (readonly [number, number])[]): boolean {
     for (const [low, high] of ranges) {
+      if (high <= this.prefix.upTo) continue
       if (high - low > PAGE_UIDS) return false
       for (let uid = low; uid <= high; uid++) if (this.kind(uid) !== 'plain') return false
     }

@@ -15,6 +15,8 @@ export interface RunShape {
   readonly list: { readonly label: string; readonly cut: readonly [number, number] } | null
   /** ENVELOPE must be there: it tells the Message-ID. */
   readonly envelope: boolean
+  /** No evidence in the answer: the UID is enough, which is not above this one. Null: it isn't. */
+  readonly upTo: number | null
 }
 
 export interface PlainRun {
@@ -28,6 +30,8 @@ const HEAD = Buffer.from(' FETCH (')
 const UID = Buffer.from('UID ')
 const ENVELOPE = Buffer.from('ENVELOPE ')
 const CLOSE = Buffer.from(')\r\n')
+/** How names of content begin: BODY, ENVELOPE, PREVIEW, RFC822. */
+const CONTENT: readonly number[] = [0x62, 0x65, 0x70, 0x72]
 /** Larger answers may have literals that are left out (answer-gather.ts). */
 const MAX_OCTETS = 64 * 1024
 const [CR, LF, SP, DQUOTE, BACKSLASH] = [0x0d, 0x0a, 0x20, 0x22, 0x5c]
@@ -37,14 +41,14 @@ const MAX_DIGITS = 10
 /**
  * @param input begins with a response; borrowed
  * @param dropsUid the client did not ask for the UID
- * @param learn called with the UID of each plain message
+ * @param learn called with UID and number of each plain message
  * @returns null: not even the first one is plain and written so
  */
 export function plainRun(
   input: Buffer,
   shape: RunShape,
   dropsUid: boolean,
-  learn: (uid: number) => void,
+  learn: (uid: number, number: number) => void,
 ): PlainRun | null {
   const scan = new Scan(input, shape)
   /** Of each answer: its head, what stays before the cut, what stays behind it; each as begin and end. */
@@ -53,9 +57,9 @@ export function plainRun(
   while (end < input.length && scan.answer(end)) {
     const from = dropsUid ? scan.uidEnd + 1 : scan.itemsAt
     // Left out, the UID must be the first item, and not all there is.
-    if (dropsUid && (scan.uidAt !== scan.itemsAt || from >= scan.cutAt)) break
+    if (dropsUid && (scan.uidAt !== scan.itemsAt || from > scan.cutAt || !scan.tellsContent)) break
     stays.push(end, scan.itemsAt, from, scan.cutAt, scan.cutEnd, scan.at)
-    learn(scan.uid)
+    learn(scan.uid, scan.number)
     end = scan.at
   }
   if (end === 0) return null
@@ -80,10 +84,12 @@ class Scan {
   readonly #list: Buffer | null
   readonly #cut: readonly [number, number]
   readonly #envelope: boolean
+  readonly #upTo: number | null
   /** The value read last within the last item. */
   #lastAt = 0
   /** Behind the answer. */
   at = 0
+  number = 0
   itemsAt = 0
   uid = 0
   uidAt = 0
@@ -91,13 +97,16 @@ class Scan {
   /** What is ours. */
   cutAt = 0
   cutEnd = 0
+  /** Not only attributes, which the server may tell unasked. */
+  tellsContent = false
 
-  constructor(bytes: Buffer, { mark, list, envelope }: RunShape) {
+  constructor(bytes: Buffer, { mark, list, envelope, upTo }: RunShape) {
     this.#bytes = bytes
     this.#mark = mark === null ? null : Buffer.from(mark, 'latin1')
     this.#list = list === null ? null : Buffer.from(list.label, 'latin1')
     this.#cut = list?.cut ?? [0, 0]
     this.#envelope = envelope
+    this.#upTo = upTo
   }
 
   /** Is there a whole answer of a plain message? Then the fields say where. */
@@ -105,11 +114,13 @@ class Scan {
     const bytes = this.#bytes
     if (bytes[from] !== 0x2a || bytes[from + 1] !== SP) return false
     this.at = from + 2
-    if (this.#number() < 0 || !this.#is(HEAD)) return false
+    this.number = this.#number()
+    if (this.number < 0 || !this.#is(HEAD)) return false
     this.itemsAt = this.at + HEAD.length
     this.at = this.itemsAt
     this.uid = -1
     this.cutAt = -1
+    this.tellsContent = this.#upTo === null
     let needsEnvelope = this.#envelope
     for (;;) {
       const itemAt = this.at
@@ -134,9 +145,17 @@ class Scan {
         needsEnvelope = false
         this.at += ENVELOPE.length
         if (bytes[this.at] !== 0x28 || !this.#value() || holdsMark(bytes, this.#lastAt, this.at)) return false
-      } else if (!this.#label() || !this.#value()) return false
+      } else {
+        this.tellsContent ||= CONTENT.includes(bytes[itemAt]! | 0x20)
+        if (!this.#label() || !this.#value()) return false
+      }
       if (this.#mark === null && bytes[this.at] === 0x29) break
       if (bytes[this.at++] !== SP) return false
+    }
+    if (this.#upTo !== null) {
+      if (this.uid > this.#upTo) return false
+      this.cutAt = this.at
+      this.cutEnd = this.at
     }
     if (this.uid < 0 || this.cutAt < 0 || needsEnvelope || !this.#is(CLOSE)) return false
     this.at += CLOSE.length

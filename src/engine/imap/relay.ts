@@ -22,6 +22,7 @@ import type { LoggedIn } from './provider-login.ts'
 import { parseCode, parseFetchAnswer, parseHead, type ResponseHead, vanishedRanges } from './response.ts'
 import { rescaleAppendLimit } from './rewrites.ts'
 import { SearchWork } from './search-work.ts'
+import { countOf } from './sequence-set.ts'
 import { SizeMemory } from './size-memory.ts'
 import type { Transforms } from './transforms.ts'
 import type { WorkHost } from './work.ts'
@@ -223,12 +224,19 @@ export class Relay {
         if (this.#searching === null) break
         this.#searching.found(bytes)
         return
+      case 'exists':
+        this.#host.mailbox.prefix.exists(head.number)
+        break
       case 'expunge':
+        this.#host.mailbox.prefix.gone(1)
         active?.expunged(head.number)
         break
-      case 'vanished':
-        active?.vanished(vanishedRanges(bytes))
+      case 'vanished': {
+        const ranges = vanishedRanges(bytes)
+        this.#host.mailbox.prefix.gone(countOf(ranges, Number.MAX_SAFE_INTEGER))
+        active?.vanished(ranges)
         break
+      }
       default:
         break
     }
@@ -238,7 +246,12 @@ export class Relay {
   #status(line: Buffer): void {
     const code = parseCode(line)
     if (code?.name === 'UIDVALIDITY') this.#uidValidity(Number(code.text))
-    if (code?.name === 'UIDNOTSTICKY') this.#host.mailbox.keepsUids = false
+    const { mailbox, memory } = this.#host
+    if (code?.name === 'UIDNEXT' && mailbox.prefix.setUidNext(Number(code.text))) memory.keepPrefix(mailbox)
+    if (code?.name === 'UIDNOTSTICKY') {
+      mailbox.keepsUids = false
+      mailbox.prefix.forget()
+    }
     if (/^\* BYE/i.test(line.toString('latin1', 0, 5))) this.#byeSeen = true
     if (code?.name === 'REFERRAL') {
       this.#toClient(Buffer.concat([line.subarray(0, code.from), line.subarray(code.to + 1)]))
@@ -246,9 +259,13 @@ export class Relay {
   }
 
   #uidValidity(value: number): void {
-    if (!this.#host.mailbox.setUidValidity(value)) return
-    this.#host.opened.clear()
-    this.#host.outlines.clear()
+    const { mailbox, memory } = this.#host
+    const known = mailbox.uidValidity
+    if (mailbox.setUidValidity(value)) {
+      this.#host.opened.clear()
+      this.#host.outlines.clear()
+    }
+    if (known !== value) memory.recallPrefix(mailbox)
   }
 
   #gathered(gather: AnswerGather, piece: Piece): void {

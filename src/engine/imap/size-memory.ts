@@ -11,6 +11,8 @@ import { DISTRUSTED, decodeSizes, encodeSizes, type MessageSizes } from './messa
 
 /** Messages with sizes of their own in this session; beyond it sizes are read, since one once told must not change. */
 const MAX_TOLD = 2000
+/** A UID. */
+const PREFIX_OCTETS = 4
 
 export class SizeMemory {
   readonly #out: Asking
@@ -35,17 +37,7 @@ export class SizeMemory {
 
   /** @param done is called once, perhaps at once. @param uid null: not known */
   recall(mailbox: Mailbox, uid: number | null, done: (sizes: MessageSizes | null) => void): void {
-    const { name, uidValidity } = mailbox
-    if (name === null || uidValidity === null || uid === null || !mailbox.keepsUids) {
-      done(null)
-      return
-    }
-    this.#out.ask(
-      'sizes',
-      { op: 'recall', mailbox: name, uidValidity, uid },
-      ({ sizes }) => done(sizes === null ? null : decodeSizes(sizes)),
-      () => done(null),
-    )
+    this.#recall(mailbox, uid, (value) => done(value === null ? null : decodeSizes(value)))
   }
 
   /** Learned by reading the message. */
@@ -59,12 +51,44 @@ export class SizeMemory {
     this.keep(mailbox, uid, DISTRUSTED)
   }
 
+  /** What sessions before have seen of the mailbox as a whole ({@link PlainPrefix}), under the UID that no message has. */
+  recallPrefix(mailbox: Mailbox): void {
+    const { uidValidity } = mailbox
+    this.#recall(mailbox, 0, (value) => {
+      if (value?.length !== PREFIX_OCTETS || !mailbox.keepsUids || mailbox.uidValidity !== uidValidity) return
+      if (mailbox.prefix.restore(value.readUInt32BE())) this.keepPrefix(mailbox)
+    })
+  }
+
+  keepPrefix({ name, uidValidity, keepsUids, prefix }: Mailbox): void {
+    if (name === null || uidValidity === null || !keepsUids) return
+    const value = Buffer.alloc(PREFIX_OCTETS)
+    value.writeUInt32BE(prefix.upTo)
+    this.#keep(name, uidValidity, 0, value)
+  }
+
   /** Known because it was written through us. @param name of the mailbox, see {@link mailboxOf} */
   keepAppended(name: string, uidValidity: number, uid: number, sizes: MessageSizes): void {
     const value = encodeSizes(sizes)
-    if (value === null) return
+    if (value !== null) this.#keep(name, uidValidity, uid, value)
+  }
+
+  #recall({ name, uidValidity, keepsUids }: Mailbox, uid: number | null, done: (value: Buffer | null) => void): void {
+    if (name === null || uidValidity === null || uid === null || !keepsUids) {
+      done(null)
+      return
+    }
+    this.#out.ask(
+      'sizes',
+      { op: 'recall', mailbox: name, uidValidity, uid },
+      ({ sizes }) => done(sizes),
+      () => done(null),
+    )
+  }
+
+  #keep(name: string, uidValidity: number, uid: number, sizes: Buffer): void {
     const ignore = (): void => {}
-    this.#out.ask('sizes', { op: 'keep', mailbox: name, uidValidity, uid, sizes: value }, ignore, ignore)
+    this.#out.ask('sizes', { op: 'keep', mailbox: name, uidValidity, uid, sizes }, ignore, ignore)
   }
 }
 

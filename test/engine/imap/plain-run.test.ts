@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
 import { Cursor } from '../../../src/engine/imap/cursor.ts'
-import { type Evidence, evidenceFor } from '../../../src/engine/imap/evidence.ts'
+import { type Evidence, evidenceFor, knownEvidence } from '../../../src/engine/imap/evidence.ts'
 import { parseFetchItems } from '../../../src/engine/imap/fetch-items.ts'
 import { plainRun } from '../../../src/engine/imap/plain-run.ts'
 import { parseFetchAnswer } from '../../../src/engine/imap/response.ts'
@@ -14,6 +14,8 @@ const literal = (text: string): string => `{${text.length}}\r\n${text}`
 const BOTH = evidence('(FLAGS RFC822.SIZE)')
 const ENVELOPES = evidence('(ENVELOPE)')
 const LISTS = evidence('(FLAGS BODY.PEEK[HEADER.FIELDS (From Message-ID)])')
+const HEADERS = evidence('(FLAGS BODY.PEEK[HEADER])')
+const KNOWN = knownEvidence(parseFetchItems(new Cursor(Buffer.from('(ENVELOPE)'))), 9)
 const mark = (header = 'Message-ID: <m@b>\r\n\r\n'): string =>
   `BODY[HEADER.FIELDS (X-VESMAIL-ID MESSAGE-ID)] ${literal(header)}`
 const idMark = (header = '\r\n'): string => `BODY[HEADER.FIELDS (X-VESMAIL-ID)] ${literal(header)}`
@@ -53,10 +55,21 @@ describe('a run of plain answers', () => {
     `* 2 FETCH (UID 8 ${list('From: lives\r\n\r\n')} FLAGS (\\Seen))\r\n`,
     `* 3 FETCH (UID 9 FLAGS () ${list('\r\n')})\r\n`,
   ]
+  const headers = [
+    `* 1 FETCH (UID 7 BODY[HEADER] ${literal('Subject: lives\r\n\r\n')} FLAGS ())\r\n`,
+    `* 2 FETCH (UID 8 FLAGS () BODY[HEADER] ${literal('')})\r\n`,
+  ]
+  const known = [
+    `* 1 FETCH (UID 7 ${envelope()})\r\n`,
+    `* 2 FETCH (UID 8 FLAGS (\\Seen) ${envelope('NIL')})\r\n`,
+    `* 3 FETCH (UID 9 ENVELOPE NIL INTERNALDATE "x")\r\n`,
+  ]
   const forms = [
     ['a list of our own', BOTH, answers],
     ['ENVELOPE', ENVELOPES, envelopes],
     ['the client’s list', LISTS, lists],
+    ['the whole header', HEADERS, headers],
+    ['what is known', KNOWN, known],
   ] as const
 
   for (const [name, by, all] of forms) {
@@ -122,6 +135,12 @@ describe('a run of plain answers', () => {
     ['two lists', LISTS, `UID 8 ${list()} ${list()}`],
     ['a list without our name', LISTS, `UID 8 FLAGS () ${list().replace(' X-VESMAIL-ID', '')}`],
     ['no list', LISTS, 'UID 8 FLAGS (\\Seen)'],
+    ['a sealed message’s header', HEADERS, `UID 8 BODY[HEADER] ${literal('A: b\r\nX-VESmail-ID: x\r\n\r\n')}`],
+    ['a sealed Message-ID in the header', HEADERS, `UID 8 BODY[HEADER] ${literal(`Message-ID: ${SEALED_ID}\r\n\r\n`)}`],
+    ['a header that is none', HEADERS, 'UID 8 FLAGS () BODY[HEADER] NIL'],
+    ['some of a header', HEADERS, `UID 8 FLAGS () BODY[HEADER]<0> ${literal('A: b\r\n')}`],
+    ['a message that is newer than what is known', KNOWN, `UID 10 ${envelope()}`],
+    ['one without a UID', KNOWN, envelope()],
   ] as const) {
     it(`ends before ${name}`, () => {
       const all = `* 2 FETCH (${answer})\r\n`

@@ -18,7 +18,8 @@ import { selfSigned } from '../../src/net/certificates.ts'
 import { creatorFolder, messageFile } from '../../src/net/now/spool.ts'
 import { VesClient } from '../../src/ves/client/ves-client.ts'
 import { median, type Row } from '../rows.ts'
-import { octetsThrough, requestsPerSecond } from './load.ts'
+import { octetsThrough, requestsPerSecond, type Target } from './load.ts'
+import { type ProcessorTime, processorTime } from './processor.ts'
 
 const CONNECTIONS = 32
 const REQUESTS = 12_000
@@ -63,22 +64,21 @@ export async function rows(only: readonly string[]): Promise<Row[]> {
     })
     try {
       const ours = { port, ca: gateway.ca }
+      const bareServer = { port: bare.http, ca: null }
       const found: Row[] = []
       const compare = async (name: string, request: Buffer): Promise<void> => {
         if (only.length > 0 && !only.some((wanted) => name.startsWith(wanted))) return
-        const values: number[] = []
-        const limits: number[] = []
+        const measured = { ours: new Measured(ours, gateway.pid), bare: new Measured(bareServer, child!.pid!) }
         for (let round = -1; round < ROUNDS; round++) {
-          const value = await requestsPerSecond(ours, request, { connections: CONNECTIONS, requests: REQUESTS })
-          const limit = await requestsPerSecond({ port: bare.http, ca: null }, request, {
-            connections: CONNECTIONS,
-            requests: REQUESTS,
-          })
-          if (round < 0) continue
-          values.push(value)
-          limits.push(limit)
+          await measured.ours.round(request, round >= 0)
+          await measured.bare.round(request, round >= 0)
         }
-        found.push(row(name, 'requests/s', median(values), { limit: median(limits) }, WANTED))
+        const { rate: limit } = measured.bare
+        const made = row(name, 'requests/s', measured.ours.rate, { limit }, WANTED)
+        found.push({
+          ...made,
+          note: `${made.note}; µs of a processor: ${measured.ours.cost}, bare ${measured.bare.cost}`,
+        })
       }
       await compare('manifest', Buffer.from('GET /ves.json HTTP/1.1\r\nHost: localhost\r\n\r\n'))
       if (only.length === 0 || only.some((wanted) => 'spool-get'.startsWith(wanted))) {
@@ -107,6 +107,38 @@ export async function rows(only: readonly string[]): Promise<Row[]> {
   } finally {
     child?.kill('SIGKILL')
     rmSync(directory, { recursive: true, force: true })
+  }
+}
+
+/** Rounds against one server. */
+class Measured {
+  readonly #target: Target
+  readonly #pid: number
+  readonly #rates: number[] = []
+  readonly #costs: ProcessorTime[] = []
+
+  constructor(target: Target, pid: number) {
+    this.#target = target
+    this.#pid = pid
+  }
+
+  async round(request: Buffer, counts: boolean): Promise<void> {
+    const begin = processorTime(this.#pid)
+    const rate = await requestsPerSecond(this.#target, request, { connections: CONNECTIONS, requests: REQUESTS })
+    if (!counts) return
+    const end = processorTime(this.#pid)
+    this.#rates.push(rate)
+    this.#costs.push({ own: end.own - begin.own, program: end.program - begin.program })
+  }
+
+  get rate(): number {
+    return median(this.#rates)
+  }
+
+  /** Of the server and of who asks it, for one request: what the two leave of two cores limits the rate. */
+  get cost(): string {
+    const each = (of: 'own' | 'program'): string => (median(this.#costs.map((cost) => cost[of])) / REQUESTS).toFixed(0)
+    return `${each('program')} + load ${each('own')}`
   }
 }
 

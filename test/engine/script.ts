@@ -55,6 +55,8 @@ export class Player {
   readonly asked: { readonly kind: QuestionKind; readonly ask: unknown }[] = []
   readonly logs: { readonly event: string; readonly fields: Record<string, unknown> }[] = []
   readonly held: Held[] = []
+  /** What was told to the spool, octets aside. */
+  readonly spooled: string[] = []
   deadlineMs: number | null = null
   hungUp: 'no' | 'finished' | 'aborted' = 'no'
   closed: Extract<Action, { do: 'close' }>['why'] | null = null
@@ -169,6 +171,9 @@ export class Player {
           break
         case 'hang-up':
           this.hungUp = action.abort ? 'aborted' : 'finished'
+          break
+        case 'spool':
+          if (action.step !== 'octets') this.spooled.push(action.step)
           break
         case 'close':
           this.closed = action.why

@@ -342,6 +342,9 @@ for (const row of ROWS) {
     assert.equal(one.closed !== null, row.closes ?? false)
     const accepted = one.logs.filter(({ event, fields }) => event === 'message' && fields.result === 'accepted')
     assert.equal(accepted.length, row.what.startsWith('client gone after its message') ? 1 : 0)
+    // A copy is kept of what was taken, or may have been.
+    const last = one.spooled.at(-1) ?? 'drop'
+    assert.equal(last, accepted.length > 0 || row.unknown !== undefined ? 'keep' : 'drop')
     const unknown = one.logs.filter(({ fields }) => fields.result === 'outcome unknown')
     assert.deepEqual(
       unknown.map(({ fields }) => fields.code),

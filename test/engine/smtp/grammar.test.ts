@@ -115,7 +115,9 @@ test('parameters', () => {
     { name: 'SMTPUTF8', value: null },
   ])
   assert.equal(printParameters(parameters), ' SIZE=100 BODY=8BITMIME SMTPUTF8')
-  for (const bad of ['FROM:<a@b> SIZE=1 SIZE=2', 'FROM:<a@b> =', 'FROM:<a@b> A=b=c', `FROM:<a@b>${' X'.repeat(20)}`]) {
+  const many = (count: number): string => `FROM:<a@b>${Array.from({ length: count }, (_, n) => ` X${n}`).join('')}`
+  assert.equal(parsePathCommand(many(16), 'FROM').parameters.length, 16)
+  for (const bad of ['FROM:<a@b> SIZE=1 SIZE=2', 'FROM:<a@b> =', 'FROM:<a@b> A=b=c', many(17)]) {
     assert.throws(() => parsePathCommand(bad, 'FROM'), { code: 'SYNTAX' }, bad)
   }
 })

@@ -578,6 +578,19 @@ test('a client that only makes errors is hung up on', () => {
   assert(one.closed !== null)
 })
 
+test('errors before login do not count after it', () => {
+  const errors = (text: string): string => text.repeat(15)
+  player().play(`
+  S: 220 gw.example ESMTP VESmail ready.
+  ${errors('C: FOO\n')}
+  ${errors('S: 500 5.5.1 Command not recognized\n')}
+  ${login(...ALL).replace('S: 220 gw.example ESMTP VESmail ready.', '')}
+  ${errors('C: FOO\n')}
+  ${errors('S: 500 5.5.1 Command not recognized\n')}
+  C: NOOP
+  U: NOOP`)
+})
+
 test('a command line without end', () => {
   const one = player()
   one.output.client = ''

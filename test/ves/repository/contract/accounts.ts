@@ -48,6 +48,11 @@ export function accountRules(stage: Stage): void {
       'users?fields=id,email,firstName,currentVaultKey(id,privateKey,encSessionToken)',
       { body: { email: bob.email, $op: 'fetch' } },
     )
+    // Its number anyone knows from its keys; by it they learn no name and no address.
+    assert.deepEqual(await h.ok('GET', `users/${bob.userId}`, {}), { id: bob.userId })
+    assert.deepEqual(await h.ok('GET', `users/${bob.userId}?fields=email,firstName,lastName,vaultKeys,sessions`, {}), {
+      id: bob.userId,
+    })
     assert.deepEqual(Object.keys(stranger).sort(), ['currentVaultKey', 'id'])
     assert.deepEqual(Object.keys(stranger.currentVaultKey).sort(), ['encSessionToken', 'id', 'privateKey'])
     await h.refused(403, 'POST', 'users', { token: alice.token, body: { id: bob.userId, firstName: 'x' } })

@@ -3,9 +3,9 @@
  * stands in the file, what is wrong, what to do. Changes nothing, but for an object that it puts into the spool's bucket
  * and deletes again. Exit 0 when all is well (warnings included), 1 when something is not, 67 when the file cannot be read.
  */
-import { existsSync, readFileSync, statSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import { Command } from 'commander'
-import { type ConfigFile, parseConfigFile } from '../base/config/config-file.ts'
+import { type ConfigFile, parseConfigFile, SERVICES } from '../base/config/config-file.ts'
 import { printManual } from '../base/config/manual.ts'
 import { daemonConfig, programConfig } from '../base/config/merge.ts'
 import { layersOf, reasonOf, whereSet } from '../base/config/places.ts'
@@ -15,14 +15,15 @@ import { Networks } from '../net/address.ts'
 import { certificatesIn } from '../net/certificate-file.ts'
 import { ProviderNetworks } from '../net/provider-networks.ts'
 import { loadBanners } from '../workers/banners.ts'
-import { stateDirectory } from '../workers/compose.ts'
 import { checkBuckets } from './check/buckets.ts'
 import { Certificates, checkCertificates } from './check/certificates.ts'
 import { checkHosts } from './check/hosts.ts'
 import { checkPorts } from './check/ports.ts'
 import { checkProvider } from './check/provider.ts'
+import { checkRedis } from './check/redis.ts'
 import { Report, whereFailed } from './check/report.ts'
 import { checkRepository } from './check/repository.ts'
+import { checkRights } from './check/rights.ts'
 import { configFailure, DEFAULT_CONFIG } from './daemon.ts'
 import { repositoryArguments } from './repository-companion.ts'
 
@@ -33,6 +34,8 @@ interface CheckOptions {
   readonly provider: readonly string[]
   readonly nowMs?: number
   readonly timeoutMs?: number
+  /** Of the service; null: whoever runs this. */
+  readonly user?: string | null
 }
 
 export function checkCommand(): Command {
@@ -44,6 +47,7 @@ export function checkCommand(): Command {
       'also check that these mail servers can be reached; host:port/tls where TLS begins at once',
       [],
     )
+    .option('--user <name>', 'whose rights to files count, where root runs this (vesmail, if there is such a user)')
     .option('--keys', 'print every configuration key instead')
     .action(async (options: CheckOptions & { readonly keys?: boolean }) => {
       if (options.keys === true) {
@@ -64,16 +68,15 @@ export async function runCheck(options: CheckOptions, print: (line: string) => v
   if ((statSync(options.conf).mode & 0o004) !== 0) {
     report.tell('warn', `${options.conf} can be read by everybody: chmod 640`)
   }
-  if (file.daemons.length === 0) {
-    report.tell('FAIL', `${options.conf}: daemons: none is configured; add e.g. {"server": "imap", "port": "imaps"}`)
-  }
+  const served = listenersOf(file, report)
   const certificates = new Certificates(nowMs)
-  checkCertificates(file, certificates, report)
-  checkHosts(file, certificates, report)
-  checkDaemons(file, report)
+  checkCertificates(served, certificates, report)
+  checkHosts(served, certificates, report)
+  checkDaemons(served, report)
   await checkPorts(file, report)
-  checkState(file, report)
-  await checkBuckets(file, report)
+  checkRights(served, report, options.user)
+  await checkBuckets(served, report)
+  await checkRedis(file, report, timeoutMs)
   checkEmbedded(file, report)
   await checkRepository(file, report, timeoutMs)
   for (const provider of options.provider) await checkProvider(provider, file, report, timeoutMs)
@@ -88,6 +91,17 @@ function readConfig(path: string): ConfigFile {
   } catch (error) {
     throw configFailure(path, error)
   }
+}
+
+/** Without `daemons` sessions still come one by one, on descriptors of others (`vesmail imap`): those are looked at then. */
+function listenersOf(file: ConfigFile, report: Report): ConfigFile {
+  if (file.daemons.length > 0) return file
+  report.tell(
+    'warn',
+    `${file.file}: daemons: none is configured: enough for one process per connection ("vesmail imap"), but "vesmail daemon" needs e.g. {"server": "imap", "port": "imaps"}`,
+  )
+  const at = { line: 0, column: 0 }
+  return { ...file, daemons: SERVICES.map((service) => ({ service, host: null, port: 0, options: new Map(), at })) }
 }
 
 /** What several daemons have from the same line is told once. */
@@ -122,15 +136,6 @@ function checkDaemons(file: ConfigFile, report: Report): void {
       },
     })
   }
-}
-
-function checkState(file: ConfigFile, report: Report): void {
-  const directory = stateDirectory(programConfig(file))
-  const where = whereSet('state', layersOf(file, null))
-  if (!existsSync(directory)) report.tell('warn', `${where}: ${directory} does not exist; it is made at the start`)
-  else if (!statSync(directory).isDirectory())
-    report.tell('FAIL', `${where}: ${directory} is no directory: name another`)
-  else report.tell('ok', `${where}: ${directory}`)
 }
 
 function checkEmbedded(file: ConfigFile, report: Report): void {

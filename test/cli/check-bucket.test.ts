@@ -44,7 +44,7 @@ async function saidOf(s3: Record<string, string>): Promise<string[]> {
   const program = { state: folder, ves: { api: 'http://127.0.0.1:1/' } }
   writeFileSync(conf, JSON.stringify({ '*': { now, ...program }, daemons }), { mode: 0o600 })
   const lines: string[] = []
-  await runCheck({ conf, provider: [] }, (line) => lines.push(line))
+  await runCheck({ conf, provider: [], user: null }, (line) => lines.push(line))
   return lines.filter((line) => /bucket|now\.s3/.test(line))
 }
 

@@ -59,7 +59,7 @@ class Stage {
     const program = { state: this.directory, ves: { api: this.api }, ...all }
     this.put('vesmail.conf', JSON.stringify({ '*': program, daemons }, null, 1))
     const lines: string[] = []
-    const isWell = await runCheck({ conf: this.conf, provider: [], timeoutMs: 5000, ...more }, (line) =>
+    const isWell = await runCheck({ conf: this.conf, provider: [], timeoutMs: 5000, user: null, ...more }, (line) =>
       lines.push(line),
     )
     assert.equal(isWell, !lines.some((line) => line.startsWith('FAIL')))

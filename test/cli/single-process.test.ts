@@ -13,7 +13,10 @@ import { freePorts } from '../guard/stage.ts'
 
 const VESMAIL = fileURLToPath(new URL('../../bin/vesmail', import.meta.url))
 
-/** Of the state file: one connection is open while a composition is. */
+/**
+ * Of the state file: one connection is open while a composition is. SQLite keeps the descriptor of a closed one for the
+ * next, where others of the process have the file open: one more is no leak, one more for each reload is.
+ */
 function openStateFiles(pid: number): number {
   const folder = `/proc/${pid}/fd`
   return readdirSync(folder).filter((fd) => {
@@ -54,15 +57,14 @@ test('a reload that fails leaves nothing open, and says which line is at fault',
     }
   }
   await said('ready')
-  const before = openStateFiles(child.pid!)
-  assert.equal(before, 1)
+  assert.equal(openStateFiles(child.pid!), 1)
   for (let i = 0; i < 3; i++) {
     put({ cert: '/none' }, [port!, second!])
     child.kill('SIGHUP')
     const { reason } = await said('reload failed')
     assert.match(String(reason), /vesmail\.conf:5:12: tls\.cert: \/none cannot be read \(ENOENT\): correct the path/)
   }
-  assert.equal(openStateFiles(child.pid!), before)
+  assert.ok(openStateFiles(child.pid!) <= 2)
   const [refused] = (await once(connect(second!, '127.0.0.1'), 'error')) as [NodeJS.ErrnoException]
   assert.equal(refused.code, 'ECONNREFUSED', 'a listener of the file that was not taken')
   const client = connect(port!, '127.0.0.1')

@@ -51,8 +51,9 @@ export function whereCertificate(of: 'cert' | 'pkey', layers: readonly Layer[], 
   return places.find((place) => place.startsWith(`${file}:`) && !place.endsWith('(not set)')) ?? places[0]!
 }
 
-/** `vesmail.conf:20:3: daemons[1]` */
+/** `vesmail.conf:20:3: daemons[1]`; of one that stands in no file, its service. */
 export function whereDaemon(file: ConfigFile, entry: DaemonEntry): string {
+  if (entry.at.line === 0) return `${file.file}: ${entry.service}`
   return `${file.file}:${entry.at.line}:${entry.at.column}: daemons[${file.daemons.indexOf(entry)}]`
 }
 

@@ -66,5 +66,6 @@ export function whereFailed(error: unknown, layers: readonly Layer[]): string {
 }
 
 export function listenerName({ service, host, port }: DaemonEntry): string {
-  return `${service} ${host ?? '*'}:${port}`
+  // Port 0: none, a session of its own process.
+  return port === 0 ? service : `${service} ${host ?? '*'}:${port}`
 }

@@ -22,10 +22,10 @@ async function decrypt(options: FilterOptions): Promise<void> {
   for (const warning of warningsOf(opener as Opener | null)) process.stderr.write(`vesmail: ${warning}\n`)
 }
 
-/** What is not an error: all that came was authentic, but it is not all. */
+/** What is not an error: all that is sealed of what came is authentic, but it is not all, or not all that came. */
 export function warningsOf(opener: Pick<Opener, 'facts'> | null): string[] {
   if (opener === null) return []
-  const { missingParts, endMissing, layoutLost } = opener.facts
+  const { missingParts, endMissing, unsealedParts, altered, layoutLost } = opener.facts
   const warnings: string[] = []
   const missing = endMissing ? missingParts - 1 : missingParts
   if (missing > 0) {
@@ -38,6 +38,15 @@ export function warningsOf(opener: Pick<Opener, 'facts'> | null): string[] {
   if (endMissing) {
     warnings.push(
       'warning: the end of the message, as it was sealed, is missing: parts may have been taken off, or white space out of it',
+    )
+  }
+  if (unsealedParts > 0) {
+    const parts = unsealedParts === 1 ? 'a part of the message was' : `${unsealedParts} parts of the message were`
+    warnings.push(`warning: ${parts} not sealed: put in on the way, by a mailing list or by anybody else`)
+  }
+  if (altered) {
+    warnings.push(
+      'warning: what stands in plain around the sealed parts (their headers, the text between them) was altered on the way',
     )
   }
   if (layoutLost > 0) {

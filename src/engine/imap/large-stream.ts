@@ -7,8 +7,8 @@ import { GatewayError } from '../../base/errors.ts'
 import { LeafOpener } from '../seal/leaf-opener.ts'
 import { type LeafRange, leafRange } from '../seal/leaf-range.ts'
 import type { Transform } from '../transform.ts'
+import { logChanges } from './changes.ts'
 import { stringAt } from './cursor.ts'
-import { logIncomplete } from './incomplete.ts'
 import { OpenRun } from './open-run.ts'
 import { leavesOf, type Outline, type OutlineLeaf } from './outline.ts'
 import { PlainLeaf } from './plain-leaf.ts'
@@ -315,7 +315,7 @@ export class LargeStream {
     return new OpenRun(opener ?? this.#transform(pass.source), host.out, {
       write: (bytes) => this.#opened(pass, bytes),
       done: () => {
-        if (opener !== null) logIncomplete(host.out, opener, this.#options.uid)
+        if (opener !== null) logChanges(host.out, opener, this.#options.uid)
         pass.over = true
         this.#afterPass(pass)
       },

@@ -5,7 +5,7 @@
  */
 import type { GatewayError } from '../../base/errors.ts'
 import type { Asking } from '../asking.ts'
-import { logIncomplete } from './incomplete.ts'
+import { logChanges } from './changes.ts'
 import { OpenRun } from './open-run.ts'
 import { RangeReaders } from './range-reader.ts'
 import type { OpenTransform } from './transforms.ts'
@@ -37,7 +37,7 @@ export function openWhole(
       chunks?.push(bytes)
     },
     done: () => {
-      logIncomplete(out, opener, uid)
+      logChanges(out, opener, uid)
       done({ content: chunks === null ? null : Buffer.concat(chunks), view: scanner.end() })
     },
     fail: done,

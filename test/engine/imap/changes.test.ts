@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { logIncomplete } from '../../../src/engine/imap/incomplete.ts'
+import { logChanges } from '../../../src/engine/imap/changes.ts'
 import type { OpenTransform } from '../../../src/engine/imap/transforms.ts'
 import { Opener } from '../../../src/engine/seal/opener.ts'
 import { KEY, seal, through, whole } from '../seal/through.ts'
@@ -12,7 +12,7 @@ function logged(sealed: string): unknown[] {
   const opener = new Opener({ maxbufOctets: 1 << 20 })
   through(opener, whole(Buffer.from(sealed, 'latin1')), { key: KEY })
   const lines: unknown[] = []
-  logIncomplete({ log: (...line) => lines.push(line) }, opener satisfies OpenTransform, 7)
+  logChanges({ log: (...line) => lines.push(line) }, opener satisfies OpenTransform, 7)
   return lines
 }
 
@@ -43,5 +43,15 @@ test('white space that a server trimmed is told', () => {
   // Of the patches one line is gone.
   assert.deepEqual(logged(sealed.replace(/^[ \t]{76}\r\n/m, '\r\n')), [
     ['warn', 'sealed message laid out anew', { parts: 1, uid: 7, messageId: 'a@b' }],
+  ])
+})
+
+test('a part put in, and a header that was altered, are told', () => {
+  const sealed = seal(Buffer.from(MESSAGE), { options: { settings: { banners: [] } } }).toString('latin1')
+  assert.deepEqual(logged(sealed.replace(/^--b--/m, `${leaf('of the list')}--b--`)), [
+    ['warn', 'sealed message with parts in plain', { parts: 1, uid: 7, messageId: 'a@b' }],
+  ])
+  assert.deepEqual(logged(sealed.replace(/^--b\r\n/m, '--b\r\nX: y\r\n')), [
+    ['warn', 'sealed message altered', { uid: 7, messageId: 'a@b' }],
   ])
 })

@@ -58,6 +58,10 @@ export interface OpenedMail {
   readonly cut: boolean
   /** Parts were taken out on its way, e.g. by a filter. */
   readonly isIncomplete: boolean
+  /** Parts came in plain: the sender did not write them. */
+  readonly hasUnsealed: boolean
+  /** What stands in plain around the parts is not as it was sent. */
+  readonly isAltered: boolean
 }
 
 export interface ReaderParts {
@@ -198,7 +202,14 @@ export class Reader {
     if (opener.facts.encrypted === false) throw new ViewerError('not-sealed')
     const root = parts.end(cut)
     if (root === null) throw new ViewerError('altered')
-    return { message: viewOf(root), cut, isIncomplete: opener.facts.missingParts > 0 }
+    const { missingParts, unsealedParts, unsealedAt, altered } = opener.facts
+    return {
+      message: viewOf(root, new Set(unsealedAt)),
+      cut,
+      isIncomplete: missingParts > 0,
+      hasUnsealed: unsealedParts > 0 || unsealedAt.length > 0,
+      isAltered: altered,
+    }
   }
 
   async *#received(

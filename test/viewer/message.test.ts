@@ -4,9 +4,11 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { GatewayError } from '../../src/base/errors.ts'
+import { Opener } from '../../src/engine/seal/opener.ts'
 import { PartReader } from '../../src/viewer/message/part-reader.ts'
 import { decodeWords, parameterOf } from '../../src/viewer/message/text.ts'
 import { type ShownMessage, safeName, viewOf } from '../../src/viewer/message/view.ts'
+import { KEY, piecesOf, seal, through } from '../engine/seal/through.ts'
 
 function shown(message: string | Buffer, step = 1 << 20, cut = false): ShownMessage {
   const octets = typeof message === 'string' ? Buffer.from(message, 'latin1') : message
@@ -301,5 +303,24 @@ test('real mail: everything in it can be shown', () => {
     const isEmpty =
       !/\w/.test((body ?? '').replace(/^--.*$/gm, '')) || name.includes('multipartnestedemptypartsnorfc822')
     assert.ok(isEmpty || view.sections.length + view.attachments.length > 0, name)
+  }
+})
+
+test('parts that came in plain are marked, wherever they stand, and no others', () => {
+  const leaf = (text: string, header = 'Content-Type: text/plain') => lines('--b', header, '', text, '')
+  const attached = 'Content-Type: image/png\r\nContent-Disposition: attachment; filename=x.png'
+  const head = lines('Message-ID: <a@b>', 'Content-Type: multipart/mixed; boundary=b', '', '')
+  const message = `${head}${leaf('genuine')}${leaf('genuine too', attached)}--b--\r\n`
+  const sealed = seal(Buffer.from(message), { options: { settings: { banners: [] } } }).toString('latin1')
+  const put = [leaf('put in'), leaf('<b>put in</b>', 'Content-Type: text/html'), leaf('put in', attached)]
+  const altered = sealed.replace('\r\n--b\r\n', `\r\n${put[0]}--b\r\n`).replace(/^--b--/m, `${put[1]}${put[2]}--b--`)
+  for (const step of [1, 7, 1 << 20]) {
+    const opener = new Opener({ maxbufOctets: 1 << 20 })
+    const opened = through(opener, piecesOf(step)(Buffer.from(altered, 'latin1')), { key: KEY })
+    const reader = new PartReader()
+    for (const piece of piecesOf(step)(opened)) reader.push(piece)
+    const { sections, attachments } = viewOf(reader.end(false)!, new Set(opener.facts.unsealedAt))
+    const marks = [...sections, ...attachments].map((shown) => 'unsealed' in shown)
+    assert.deepEqual(marks, [true, false, true, false, true], opened.toString('latin1'))
   }
 })

@@ -17,7 +17,7 @@ import { Arrival, type Changes, NOTHING_CHANGED } from './arrival.ts'
 import type { BodyEncoding } from './body-encoding.ts'
 import { keyAndIv } from './ciphers.ts'
 import { AnnouncedEnd, type EndReader } from './end-record.ts'
-import type { Exactness, SealedSizes } from './exactness.ts'
+import { type Exactness, MAX_LISTED_PARTS, type SealedSizes } from './exactness.ts'
 import { childEncapsulation, type Encapsulation, sealedMessageId, takesBanners } from './format.ts'
 import type { MessageKey } from './message-key.ts'
 import { type OpenedBlock, type OpeningKey, openHeaders } from './open-headers.ts'
@@ -56,6 +56,8 @@ export interface OpenFacts extends Changes {
   readonly sizes: SealedSizes
   /** Octets that sealing put at its end, beside what opening gives, are counted in no part's size. Known with the key. */
   readonly end: AnnouncedEnd | null
+  /** Where parts in plain begin in what was given out so far, in octets: their headers; as far as these come out, of the first 1000. */
+  readonly unsealedAt: readonly number[]
   /** When it is done: long leaves whose layout did not come back, since what describes it was taken away on the way. */
   readonly layoutLost: number
 }
@@ -119,6 +121,11 @@ export class Opener implements Transform {
   /** The next delimiter given out had no line end before it. */
   #bareDelimiter = false
   #padding: Padding | null = null
+  /** Octets given out, before padding is cut off. */
+  #given = 0
+  /** Headers of parts in plain, until they are given out. */
+  readonly #unsealedHeaders = new Set<Buffer>()
+  readonly #unsealedAt: number[] = []
   #padded = false
   /** Of the header read last. */
   #partNumber = 0
@@ -135,6 +142,7 @@ export class Opener implements Transform {
       padded: this.#padded,
       sizes: this.#ledger.sizes(),
       end: this.#announcedEnd,
+      unsealedAt: this.#unsealedAt,
       layoutLost: this.#layoutLost,
       ...this.#changes,
     }
@@ -201,6 +209,9 @@ export class Opener implements Transform {
   }
 
   #give(bytes: Buffer): void {
+    if (this.#unsealedHeaders.delete(bytes) && this.#unsealedAt.length < MAX_LISTED_PARTS)
+      this.#unsealedAt.push(this.#given)
+    this.#given += bytes.length
     for (const kept of this.#padding?.take(bytes) ?? [bytes]) this.#asking.push({ do: 'write', bytes: kept })
   }
 
@@ -396,7 +407,11 @@ export class Opener implements Transform {
     } else {
       this.#reader.enter({ kind: 'leaf' })
       // Behind a root's header that was cut short there is no part.
-      if (this.#wellEnded || encapsulation !== 'root') this.#arrival!.unsealedLeaf()
+      if (this.#wellEnded || encapsulation !== 'root') {
+        this.#arrival!.unsealedLeaf()
+        // The part of an injected container has no header that comes out.
+        if (encapsulation !== 'inj') this.#unsealedHeaders.add(opened.bytes)
+      }
       this.#leaf = { open: null, drop: false, entry: this.#ledger.add('leaf'), bare: false }
       outline?.({ part: this.#partNumber, sealed: null })
     }

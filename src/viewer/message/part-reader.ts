@@ -14,6 +14,8 @@ import { jsCodecs } from '../../engine/mime/transfer/js-codecs.ts'
 import { parameterOf } from './text.ts'
 
 export interface Part {
+  /** Where its header begins in the message, in octets; null: in a message that came encoded. */
+  readonly at: number | null
   /** `type/subtype`, lower case. */
   readonly type: string
   readonly media: MediaType
@@ -53,6 +55,8 @@ export class PartReader {
   /** Nested messages, whose octets are kept as they are. */
   readonly #messages: Part[] = []
   #root: Part | null = null
+  /** Octets read. */
+  #octets = 0
   #decode: ((octets: Uint8Array | null) => Uint8Array) | null = null
   readonly #outer: Outer
   /** Those around count: no way to write a message has more of them. */
@@ -93,13 +97,16 @@ export class PartReader {
       case 'headers':
         this.#keep(event.block.bytes)
         this.#enter(event.block)
+        this.#octets += event.block.bytes.length
         break
       case 'body':
         this.#keep(event.bytes)
+        this.#octets += event.bytes.length
         this.#open.at(-1)!.content.push(this.#decode!(event.bytes))
         break
       case 'text': {
         this.#keep(event.bytes)
+        this.#octets += event.bytes.length
         const part = this.#open.at(-1)
         // Where no delimiter comes, this is all that there is to read.
         if (part !== undefined && part.children.length === 0) part.content.push(event.bytes)
@@ -108,6 +115,7 @@ export class PartReader {
       case 'delimiter':
         this.#keep(Buffer.from(event.eol, 'latin1'))
         this.#keep(event.line)
+        this.#octets += event.eol.length + event.line.length
         break
       case 'end': {
         const part = this.#open.pop()!
@@ -149,7 +157,8 @@ export class PartReader {
 
   #enter(block: HeaderBlock): void {
     const parent = this.#open.at(-1)
-    const part = partOf(block.fields, parent)
+    const at = this.#outer === OUTERMOST ? this.#octets : null
+    const part = partOf(block.fields, parent, at)
     parent?.children.push(part)
     this.#root ??= part
     this.#open.push(part)
@@ -186,7 +195,7 @@ export function named(fields: readonly HeaderField[], name: string): HeaderField
   return fields.filter((field) => field.name === name)
 }
 
-function partOf(fields: readonly HeaderField[], parent: Part | undefined): Part {
+function partOf(fields: readonly HeaderField[], parent: Part | undefined, at: number | null): Part {
   const value = (name: string): string | null => {
     const [field] = named(fields, name)
     return field === undefined ? null : unfoldedValue(field)
@@ -200,6 +209,7 @@ function partOf(fields: readonly HeaderField[], parent: Part | undefined): Part 
   words.skipSpace()
   words.token(kind)
   return {
+    at,
     type,
     media,
     fields,

@@ -19,7 +19,7 @@ export interface ShownMessage {
 }
 
 export type Section =
-  | { readonly kind: 'text'; readonly text: string; readonly complete: boolean }
+  | { readonly kind: 'text'; readonly text: string; readonly complete: boolean; readonly unsealed?: true }
   | {
       readonly kind: 'html'
       /** As the sender wrote it: not to be trusted. */
@@ -29,6 +29,8 @@ export type Section =
       /** The same in plain text, where the sender gave it. */
       readonly text: string | null
       readonly complete: boolean
+      /** It is not the sender's: it came in plain. */
+      readonly unsealed?: true
     }
   | { readonly kind: 'message'; readonly message: ShownMessage }
 
@@ -43,6 +45,7 @@ export interface Attachment {
   readonly type: string
   readonly octets: Blob
   readonly complete: boolean
+  readonly unsealed?: true
 }
 
 /** What a browser draws without running anything; SVG is a document. */
@@ -55,8 +58,9 @@ const IMAGES: ReadonlySet<string> = new Set([
   'image/avif',
 ])
 
-export function viewOf(root: Part): ShownMessage {
-  const gathered = new Gathered()
+/** @param unsealed where parts begin that came in plain (`OpenFacts.unsealedAt`) */
+export function viewOf(root: Part, unsealed: ReadonlySet<number> = NONE): ShownMessage {
+  const gathered = new Gathered(unsealed)
   gathered.part(root)
   const words = (name: string): string =>
     named(root.fields, name)
@@ -73,9 +77,21 @@ export function viewOf(root: Part): ShownMessage {
   }
 }
 
+const NONE: ReadonlySet<number> = new Set()
+
 class Gathered {
+  readonly #unsealed: ReadonlySet<number>
   readonly sections: Section[] = []
   readonly attachments: Attachment[] = []
+
+  constructor(unsealed: ReadonlySet<number>) {
+    this.#unsealed = unsealed
+  }
+
+  /** Of a part that is the sender's: nothing. */
+  #mark({ at }: Part): { readonly unsealed?: true } {
+    return at !== null && this.#unsealed.has(at) ? { unsealed: true } : {}
+  }
 
   part(part: Part): void {
     if (part.type.startsWith('multipart/')) this.#multipart(part)
@@ -95,7 +111,7 @@ class Gathered {
 
   #text(part: Part): void {
     const text = textOf(part)
-    if (text.trim() !== '') this.sections.push({ kind: 'text', text, complete: part.complete })
+    if (text.trim() !== '') this.sections.push({ kind: 'text', text, complete: part.complete, ...this.#mark(part) })
   }
 
   /** The richest that can be shown, which stands last; the others of its texts are that text. */
@@ -141,20 +157,21 @@ class Gathered {
       if (shown) images.push({ contentId: child.contentId!, type: child.type, octets: blobOf(child) })
       else others.push(child)
     }
-    this.sections.push({ kind: 'html', html, images, text, complete: part.complete })
+    this.sections.push({ kind: 'html', html, images, text, complete: part.complete, ...this.#mark(part) })
     for (const child of others) this.part(child)
   }
 
   #attach(part: Part): void {
     const [message] = part.children
     if (message !== undefined && part.type.startsWith('message/')) {
-      this.sections.push({ kind: 'message', message: viewOf(message) })
+      this.sections.push({ kind: 'message', message: viewOf(message, this.#unsealed) })
     }
     this.attachments.push({
       name: safeName(part.fileName ?? '') || nameOf(part),
       type: part.type,
       octets: blobOf(part),
       complete: part.complete,
+      ...this.#mark(part),
     })
   }
 }

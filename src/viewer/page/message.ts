@@ -10,12 +10,17 @@ import { say, sayOctets } from './texts.ts'
 const FRAME_SANDBOX = 'allow-scripts allow-popups allow-popups-to-escape-sandbox'
 
 /** @param close ends the showing */
-export function mailView({ message, cut, isIncomplete }: OpenedMail, close: () => void): HTMLElement {
+export function mailView(
+  { message, cut, isIncomplete, hasUnsealed, isAltered }: OpenedMail,
+  close: () => void,
+): HTMLElement {
   return el(
     'article',
     { className: 'mail' },
     cut ? el('p', { className: 'warning' }, say('cut')) : null,
     isIncomplete && !cut ? el('p', { className: 'warning' }, say('taken')) : null,
+    hasUnsealed ? el('p', { className: 'warning' }, say('unsealed')) : null,
+    isAltered ? el('p', { className: 'warning' }, say('around')) : null,
     ...messageView(message, 2),
     el('p', { className: 'actions' }, button(say('close'), close)),
   )
@@ -59,9 +64,9 @@ function readableDate(date: string): string {
 function sectionView(section: Section, level: number): HTMLElement {
   switch (section.kind) {
     case 'text':
-      return textView(section.text, section.complete)
+      return marked(section, textView(section.text, section.complete))
     case 'html':
-      return htmlView(section)
+      return marked(section, htmlView(section))
     case 'message': {
       const { message } = section
       const title = say('nested', { subject: message.subject === '' ? say('noSubject') : message.subject })
@@ -73,6 +78,11 @@ function sectionView(section: Section, level: number): HTMLElement {
       )
     }
   }
+}
+
+function marked({ unsealed }: { readonly unsealed?: true }, view: HTMLElement): HTMLElement {
+  if (unsealed !== true) return view
+  return el('div', { className: 'unsealed' }, el('p', { className: 'warning' }, say('unsealedPart')), view)
 }
 
 function textView(text: string, complete: boolean): HTMLElement {
@@ -153,10 +163,11 @@ function attachmentsView(attachments: readonly Attachment[], level: number): HTM
   )
 }
 
-function attachmentRow({ name, octets, complete }: Attachment): HTMLElement {
+function attachmentRow({ name, octets, complete, unsealed }: Attachment): HTMLElement {
   const save = button(say('save'), () => saveFile(name, octets))
   save.setAttribute('aria-label', say('saveNamed', { name }))
   const size = el('span', { className: 'hint' }, sayOctets(octets.size))
   const action = complete ? save : el('span', { className: 'hint' }, say('incomplete'))
-  return el('li', {}, el('span', { className: 'name' }, name), size, action)
+  const mark = unsealed === true ? el('span', { className: 'hint' }, say('unsealedPart')) : null
+  return el('li', {}, el('span', { className: 'name' }, name), size, mark, action)
 }

@@ -61,6 +61,11 @@ const en = {
   empty: 'This message has no text.',
   cut: 'The copy kept here ends too early: long messages are cut. What you see is genuine, the rest is in the mail itself.',
   taken: 'A part of this message, such as an attachment, was taken out on its way. The rest is genuine.',
+  unsealed:
+    'A part of this message was not encrypted by the sender: it was put in on its way, by a mailing list or by anybody else. The rest is genuine.',
+  unsealedPart: 'Not encrypted by the sender: put in on the way.',
+  around:
+    'Something around the encrypted parts of this message was changed on its way. The parts themselves are genuine.',
   cutHere: '(The copy ends here.)',
   close: 'Close the message',
   closed: 'The message is closed, and gone from this page.',

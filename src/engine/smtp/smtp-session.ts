@@ -19,6 +19,8 @@ import { printReply, type Reply, ReplyFramer, replyOf, replyOfFault, withEnhance
 
 /** Milliseconds of silence (smtp.md §5). */
 const LOGIN_MS = 30_000
+/** All of it, three failures included: an octet now and then is no silence. */
+const LOGIN_IN_ALL_MS = 300_000
 const COMMAND_MS = 120_000
 const DATA_MS = 900_000
 const MAX_FAILED_LOGINS = 3
@@ -76,6 +78,7 @@ export class SmtpSession implements Session {
   #held: Command | null = null
   #clientGone = false
   #draining = false
+  readonly #begunMs: number
   #deadlineMs: number | null = null
   #deadlineSetMs = 0
   /** Octets came since the deadline was set. */
@@ -85,6 +88,7 @@ export class SmtpSession implements Session {
     this.#start = start
     this.#parts = parts
     this.#tls = start.tls
+    this.#begunMs = start.nowMs()
   }
 
   start(): Action[] {
@@ -484,8 +488,9 @@ export class SmtpSession implements Session {
   #setDeadline(): void {
     if (this.#phase === 'closed') return
     const relay = this.#relay
-    const ms = relay === null ? LOGIN_MS : relay.uploading || !relay.idle ? DATA_MS : COMMAND_MS
     const nowMs = this.#start.nowMs()
+    const loginMs = Math.min(LOGIN_MS, Math.max(0, this.#begunMs + LOGIN_IN_ALL_MS - nowMs))
+    const ms = relay === null ? loginMs : relay.uploading || !relay.idle ? DATA_MS : COMMAND_MS
     if (ms === this.#deadlineMs && !(this.#heard && nowMs - this.#deadlineSetMs >= 1000)) return
     this.#heard = false
     this.#deadlineMs = ms

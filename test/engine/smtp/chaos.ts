@@ -83,6 +83,8 @@ class ChaosProvider {
       else if (fate === 0) return null
       else if (fate === 1) replies += '421 4.3.2 bye\r\n'
       else if (fate === 2) replies += 'garbage\r\n'
+      // As if a message were wanted, whatever was asked.
+      else if (fate === 3 && line !== 'DATA') replies += '354 go\r\n'
       else if (fate < 12) replies += '450 4.2.0 later\r\n'
       else if (line === 'DATA') {
         this.#inData = true

@@ -569,6 +569,22 @@ test('what a client sends while it is being logged in waits, and no more of it i
   assert(!one.session.wants('client'))
 })
 
+test('an octet now and then is no silence, but does not last for ever', () => {
+  let nowMs = 0
+  const one = player({ start: { nowMs: () => nowMs } }).play('S: 220 gw.example ESMTP VESmail ready.')
+  for (; nowMs <= 270_000; nowMs += 27_000) {
+    one.feed('client', Buffer.from('E'))
+    assert.equal(one.deadlineMs, 30_000)
+  }
+  one.feed('client', Buffer.from('E'))
+  assert.equal(one.deadlineMs, 3000)
+  one.play('! deadline\nS: 420 Timeout')
+  const two = player({ start: { nowMs: () => nowMs } })
+  nowMs += 299_000
+  two.play(login(...ALL))
+  assert.equal(two.deadlineMs, 120_000)
+})
+
 test('a client that only makes errors is hung up on', () => {
   const one = player()
   one.output.client = ''

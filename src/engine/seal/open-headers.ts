@@ -1,6 +1,7 @@
 /**
  * One header block of an encrypted message, opened (message-format.md §5), and with what its exactness says (§6).
  */
+import { GatewayError } from '../../base/errors.ts'
 import { type ContentType, lenientContentType, plainContentType, transferEncoding } from '../mime/content-type.ts'
 import { type Eol, fieldName, type HeaderBlock, type HeaderField, unfoldedValue } from '../mime/header-block.ts'
 import { CANONICAL_BASE64 } from '../mime/transfer/base64-layout.ts'
@@ -107,8 +108,18 @@ function countedOf(fields: readonly Kept[], place: number): Buffer[] {
   return counted
 }
 
+/**
+ * @throws GatewayError SEAL_BROKEN where the body's exactness is about another encoding: the header that tells it was
+ * taken away, or is another part's, and the patches would be put into a text that they were not made for
+ */
 function encodingOf(fields: readonly HeaderField[], exact: Exactness): BodyEncoding {
-  switch (transferEncoding(fields)) {
+  const encoding = transferEncoding(fields)
+  const isPatched = exact.patch !== null || exact.lateNonce !== null
+  const isCoded = encoding === 'base64' || encoding === 'quoted-printable'
+  if ((isPatched && !isCoded) || (exact.layout !== null && encoding !== 'base64')) {
+    throw new GatewayError('SEAL_BROKEN', { what: 'encoding of a part' })
+  }
+  switch (encoding) {
     case 'base64':
       return { kind: 'base64', layout: exact.layout ?? CANONICAL_BASE64 }
     case 'quoted-printable':

@@ -3,7 +3,7 @@
  * stands in the file, what is wrong, what to do. Changes nothing, but for an object that it puts into the spool's bucket
  * and deletes again. Exit 0 when all is well (warnings included), 1 when something is not, 67 when the file cannot be read.
  */
-import { readFileSync, statSync } from 'node:fs'
+import { existsSync, readFileSync, statSync } from 'node:fs'
 import { Command } from 'commander'
 import { type ConfigFile, parseConfigFile, SERVICES } from '../base/config/config-file.ts'
 import { printManual } from '../base/config/manual.ts'
@@ -13,6 +13,7 @@ import { silentLog } from '../base/log.ts'
 import { fastPath } from '../engine/seal/native.ts'
 import { Networks } from '../net/address.ts'
 import { certificatesIn } from '../net/certificate-file.ts'
+import { OAuthKeys } from '../net/now/oauth-key.ts'
 import { ProviderNetworks } from '../net/provider-networks.ts'
 import { loadBanners } from '../workers/banners.ts'
 import { checkBuckets } from './check/buckets.ts'
@@ -77,6 +78,7 @@ export async function runCheck(options: CheckOptions, print: (line: string) => v
   checkRights(served, report, options.user)
   await checkBuckets(served, report)
   await checkRedis(file, report, timeoutMs)
+  checkOAuthKeys(file, report)
   checkEmbedded(file, report)
   await checkRepository(file, report, timeoutMs)
   for (const provider of options.provider) await checkProvider(provider, file, report, timeoutMs)
@@ -136,6 +138,20 @@ function checkDaemons(file: ConfigFile, report: Report): void {
       },
     })
   }
+}
+
+/** Those that are there: the daemon makes the first where it is absent, which is not for us to do. */
+function checkOAuthKeys(file: ConfigFile, report: Report): void {
+  const files = programConfig(file)['oauth-key'] ?? []
+  const where = whereSet('oauth-key', layersOf(file, null))
+  for (const absent of files.slice(1).filter((one) => !existsSync(one))) {
+    report.tell('FAIL', `${where}: ${absent} does not exist: put it there, or take it out`)
+  }
+  const there = files.filter((one) => existsSync(one))
+  if (there.length === 0) return
+  const keys = report.attempt(where, () => new OAuthKeys(there))
+  for (const open of keys?.warnings ?? []) report.tell('warn', `${where}: ${open} can be read by others: chmod 600`)
+  if (keys !== null) report.tell('ok', `${where}: ${there.length} of ${files.length} keys are there, and open`)
 }
 
 function checkEmbedded(file: ConfigFile, report: Report): void {

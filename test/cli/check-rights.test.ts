@@ -2,13 +2,14 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { runCheck } from '../../src/cli/check.ts'
 import { selfSigned } from '../../src/net/certificates.ts'
+import { OAuthKeys } from '../../src/net/now/oauth-key.ts'
 import { freePorts } from '../guard/stage.ts'
 import { until } from '../lab/until.ts'
 
@@ -57,16 +58,16 @@ test('what the service’s user may not read or write is found, though root may'
   const who = isRoot ? 'nobody' : null
   const by = isRoot ? ' by user nobody' : ''
   const lines = await said(folder, configuration({ dir: at('spool') }), who)
-  const fails = about(lines, /^FAIL .*can(?:not) be (?:read|written|made)/)
+  const fails = about(lines, /^FAIL .*cannot be (?:read|written|made)/)
   assert.deepEqual(
     fails.map((line) => line.replace(/^FAIL \S+?:\d+:\d+: /, '').replaceAll(folder, '')),
     [
       `state: /state cannot be written${by}: chown ${isRoot ? 'nobody' : 'vesmail'}, or name another`,
-      ...(isRoot ? [`log: /logs/vesmail.log cannot be made${by}: install -d -m 700 -o nobody /logs`] : []),
       `tls.pkey: /key.pem cannot be read${by}: chgrp ${isRoot ? 'nobody' : 'vesmail'}, chmod 640, and look at its folders`,
       `now.dir: /spool cannot be written${by}: chown ${isRoot ? 'nobody' : 'vesmail'}, or name another`,
     ],
   )
+  assert.match(about(lines, /log:/)[0]!, /^FAIL .*log: .*\/logs does not exist: make it, or name another file$/)
   const better = await said(folder, configuration({ dir: at('open/spool') }), who)
   assert.deepEqual(about(better, /now\.dir/).length, 1)
   assert.match(about(better, /now\.dir/)[0]!, /^ok .*now\.dir: .*\/open\/spool is made when it is needed$/)
@@ -140,5 +141,25 @@ test('without listeners: a warning, and what single sessions would use is looked
   assert.deepEqual(
     about(without, /^FAIL/).filter((line) => !line.includes('ves.api')),
     [],
+  )
+})
+
+test('OAuth keys: those that are there must open; the first is made by the daemon, not by a check', async (t) => {
+  const folder = folderOf(t)
+  const of = async (files: readonly string[]): Promise<string[]> => {
+    const all = { 'oauth-key': files, state: folder, tls: { level: 'none' }, ves: { api: 'http://127.0.0.1:1/' } }
+    return about(await said(folder, { '*': all }, null), /oauth-key/)
+  }
+  const [absent, broken] = [join(folder, 'absent.pem'), join(folder, 'broken.pem')]
+  writeFileSync(broken, 'no key', { mode: 0o600 })
+  assert.deepEqual(await of([absent]), [])
+  assert.equal(existsSync(absent), false)
+  assert.match((await of([broken]))[0]!, /^FAIL .*vesmail\.conf:3:\d+: oauth-key: .*broken\.pem/)
+  new OAuthKeys([absent])
+  assert.match((await of([absent]))[0]!, /^ok .*oauth-key: 1 of 1 keys are there, and open$/)
+  chmodSync(absent, 0o644)
+  assert.match(
+    (await of([absent, join(folder, 'gone.pem')])).join('\n'),
+    /^FAIL .*gone\.pem does not exist.*\nwarn .*can be read by others/,
   )
 })

@@ -2,7 +2,7 @@
 import type { ConfigFile } from '../../base/config/config-file.ts'
 import { daemonConfig } from '../../base/config/merge.ts'
 import type { Config } from '../../base/config/options.ts'
-import { reasonOf } from '../../base/config/places.ts'
+import { layersOf, reasonOf, whereSet } from '../../base/config/places.ts'
 import { type Log, silentLog } from '../../base/log.ts'
 import { S3Spool } from '../../net/now/spool-s3.ts'
 import { spoolOf } from '../../workers/spools.ts'
@@ -16,12 +16,13 @@ export async function checkBuckets(file: ConfigFile, report: Report): Promise<vo
     const place = JSON.stringify(Object.entries(config).filter(([key]) => key.startsWith('now.s3.')))
     if (bucket === null || checked.has(place)) continue
     checked.add(place)
-    await checkBucket(bucket, config, report)
+    await checkBucket(whereSet('now.s3.bucket', layersOf(file, entry)), config, report)
   }
 }
 
-async function checkBucket(bucket: string, config: Config, report: Report): Promise<void> {
-  const name = `spool bucket ${bucket}`
+/** @param where the line that names the bucket */
+async function checkBucket(where: string, config: Config, report: Report): Promise<void> {
+  const name = `${where}: spool bucket ${config['now.s3.bucket']}`
   try {
     const warn: Log = {
       ...silentLog,

@@ -25,6 +25,8 @@ interface Need {
   readonly access: 'read' | 'write'
   /** A folder is told of when all is well, too. */
   readonly isFolder: boolean
+  /** A file whose folder nobody makes. */
+  readonly needsFolder?: true
 }
 
 interface Account {
@@ -37,13 +39,16 @@ export function checkRights(file: ConfigFile, report: Report, user: string | nul
   const account = accountOf(user, report)
   const needs = needsOf(file)
   const answers = ask(needs, account, report)
-  const told = new Set<string>()
+  const seen = new Set<string>()
   for (const [i, need] of needs.entries()) {
-    const { where, path, isFolder } = need
-    if (told.has(path)) continue
-    told.add(path)
+    const { where, path, access, isFolder, needsFolder } = need
+    const told = `${access} ${path}`
+    if (seen.has(told)) continue
+    seen.add(told)
     if (isFolder && existsSync(path) && !statSync(path).isDirectory()) {
       report.tell('FAIL', `${where}: ${path} is no directory: name another`)
+    } else if (needsFolder && !existsSync(dirname(path))) {
+      report.tell('FAIL', `${where}: ${dirname(path)} does not exist: make it, or name another file`)
     } else if (answers[i] === false) tellRefused(need, account, report)
     else if (isFolder && !existsSync(path)) report.tell('ok', `${where}: ${path} is made when it is needed`)
     else if (isFolder) report.tell('ok', `${where}: ${path} can be written${by(account)}`)
@@ -88,7 +93,8 @@ function needsOf(file: ConfigFile): Need[] {
   for (const name of ['state.sqlite', 'state.sqlite-wal', 'state.sqlite-shm']) {
     if (existsSync(`${state}/${name}`)) add(set('state'), `${state}/${name}`, 'write')
   }
-  add(set('log'), config.log, 'write')
+  const { log } = config
+  if (log !== null) needs.push({ where: set('log'), path: log, access: 'write', isFolder: false, needsFolder: true })
   add(set('ves.caBundle'), config['ves.caBundle'], 'read')
   for (const [i, path] of (config['oauth-key'] ?? []).entries()) {
     add(set('oauth-key'), path, i === 0 && !existsSync(path) ? 'write' : 'read')

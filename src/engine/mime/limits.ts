@@ -21,6 +21,12 @@ export const MAX_LEAVES = 10_000
  */
 export const MAX_FIELDS = 100_000
 
+/**
+ * Octets of a multipart in front of its first delimiter. They stand in plain: a line or two for readers without MIME.
+ * Where more comes, or never a delimiter, it is the content that stands there.
+ */
+export const MAX_PREAMBLE_OCTETS = 4096
+
 /** Parameters of a Content-Type. Real ones have five. */
 export const MAX_PARAMETERS = 64
 

@@ -9,6 +9,7 @@
 import { GatewayError } from '../../base/errors.ts'
 import { BoundarySet } from './boundaries.ts'
 import { type Eol, fieldName, type HeaderBlock, type HeaderField, isBlankLine } from './header-block.ts'
+import { MAX_BOUNDARY_OCTETS } from './limits.ts'
 import { OctetWindow } from './octet-window.ts'
 
 export type PartKind =
@@ -44,6 +45,9 @@ export type MimeEvent =
 type Frame = { readonly part: 'multipart'; closed: boolean } | { readonly part: 'message' }
 
 type State = 'headers' | 'enter' | 'leaf' | 'text' | 'delimiter-line' | 'ends' | 'finished'
+
+/** `--`, boundary, `--` */
+const MAX_DELIMITER_OCTETS = MAX_BOUNDARY_OCTETS + 4
 
 const LF = 0x0a
 const COLON = 0x3a
@@ -95,6 +99,28 @@ export class MimeReader {
   /** May a multipart with this boundary stand here, or would its delimiters be taken for another's? */
   clashes(boundary: string): boolean {
     return this.#boundaries.clashes(boundary)
+  }
+
+  /**
+   * Before {@link enter}: does a delimiter of this boundary begin within so many octets, and none of a multipart around
+   * it before? Null: push more, or end.
+   */
+  hasParts(boundary: string, octets: number): boolean | null {
+    const bytes = this.#window.view()
+    const delimiter = Buffer.from(`--${boundary}`, 'latin1')
+    const isKnown = this.#ended || bytes.length >= octets + MAX_DELIMITER_OCTETS
+    // The beginning is the beginning of a line.
+    for (let at = this.#searched; at < octets; ) {
+      if (bytes.subarray(at, at + delimiter.length).equals(delimiter)) return true
+      const match = this.#boundaries.match(bytes, at, bytes.length, this.#ended)
+      if (match.found === 'yes') return false
+      if (!isKnown && bytes.length - at < MAX_DELIMITER_OCTETS) return null
+      const lf = bytes.indexOf(LF, at)
+      if (lf < 0) return isKnown ? false : null
+      at = lf + 1
+      this.#searched = at
+    }
+    return false
   }
 
   /** The buffer is kept. */

@@ -4,6 +4,7 @@
  * around what takes them. The root's header of a gathered message is written last, when its sizes are known.
  */
 import type { HeaderBlock } from '../mime/header-block.ts'
+import { MAX_PREAMBLE_OCTETS } from '../mime/limits.ts'
 import { countLines } from '../mime/lines.ts'
 import type { MimeEvent, MimeReader } from '../mime/reader.ts'
 import type { MailSettings } from '../settings.ts'
@@ -88,6 +89,9 @@ export class Sealing {
   readonly #containers: Container[] = []
   #bannerAdded = false
   #containerCount = 0
+  /** A multipart of which it does not show yet whether it has parts. */
+  #undecided: { readonly block: HeaderBlock; readonly encapsulation: Encapsulation; readonly judged: Judged } | null =
+    null
   /** Header fields of the parts so far. */
   #fieldCount = 0
   #leaf: SealLeaf | null = null
@@ -139,7 +143,7 @@ export class Sealing {
 
   /** Reads what there is. @returns what may leave, in order */
   run(): Buffer[] {
-    while (!this.#finished) {
+    while (!this.#finished && this.#decide()) {
       const event = this.#reader.next()
       if (event === null) break
       if (event.on === 'finished') {
@@ -203,6 +207,22 @@ export class Sealing {
       clashes: (boundary) => this.#reader.clashes(boundary) || this.#banners.some((b) => b.includes(`\n--${boundary}`)),
     })
     this.#fieldCount += block.fields.length
+    this.#undecided = { block, encapsulation, judged }
+    this.#decide()
+  }
+
+  /** @returns false: more of the message is needed to know what the part is whose headers came last */
+  #decide(): boolean {
+    if (this.#undecided === null) return true
+    const { block, encapsulation, judged } = this.#undecided
+    const hasParts = judged.kind !== 'multipart' || this.#reader.hasParts(judged.boundary, MAX_PREAMBLE_OCTETS)
+    if (hasParts === null) return false
+    this.#undecided = null
+    this.#enterJudged(block, encapsulation, hasParts ? judged : PARTLESS)
+    return true
+  }
+
+  #enterJudged(block: HeaderBlock, encapsulation: Encapsulation, judged: Judged): void {
     const inject = judged.kind !== 'multipart' && takesBanners(encapsulation) && !this.#bannerAdded
     const injected = inject
       ? INJECTED_BOUNDARY_PREFIX + this.#parts.options.random(INJECTED_BOUNDARY_OCTETS).toString('hex')
@@ -423,3 +443,5 @@ export class Sealing {
 }
 
 const CRLF = Buffer.from('\r\n', 'latin1')
+/** A multipart whose delimiters are not there: what it holds would stand in plain. */
+const PARTLESS: Judged = { kind: 'leaf', encoding: 'identity', composite: true, takesRest: false }

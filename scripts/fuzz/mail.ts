@@ -8,6 +8,7 @@ import { MAX_HEADER_OCTETS } from '../../src/engine/mime/limits.ts'
 import { MimeReader, type PartKind } from '../../src/engine/mime/reader.ts'
 import type { SealedSizes } from '../../src/engine/seal/exactness.ts'
 import { Opener } from '../../src/engine/seal/opener.ts'
+import { alterationsOf, outcomeOf as alteredOutcome } from '../../test/engine/seal/altered.ts'
 import { type Dice, generateMessage, mutate } from '../../test/engine/seal/generate.ts'
 import { generateLong } from '../../test/engine/seal/long-texts.ts'
 import { plainOpen } from '../../test/engine/seal/plain-reader.ts'
@@ -103,6 +104,21 @@ export const MAIL_TARGETS: readonly FuzzTarget[] = [
     },
   },
   {
+    // Of a message within the buffer that has a part at all: altered, an error, or told, or the same words come out.
+    name: 'altered',
+    run(dice) {
+      const message = anyMessage(dice)
+      const sealer = sealerFor()
+      const sealed = through(sealer, whole(message), sealAnswer())
+      if (leavesOf(sealer.facts.sizes) === 0) return
+      const { name, bytes } = dice.pick([...alterationsOf(sealed, 1 + dice.below(200))])
+      mustBeTold(message, bytes, name)
+      const bodyAt = /\r?\n\r?\n/.exec(sealed.toString('latin1'))?.index ?? 0
+      const body = mutate(sealed.subarray(bodyAt + 4), dice)
+      mustBeTold(message, Buffer.concat([sealed.subarray(0, bodyAt + 4), body]), 'mutated')
+    },
+  },
+  {
     // Headers that say they are sealed, and are not.
     name: 'open',
     run(dice, seed) {
@@ -126,6 +142,10 @@ export const MAIL_TARGETS: readonly FuzzTarget[] = [
     },
   },
 ]
+
+function mustBeTold(original: Buffer, altered: Buffer, name: string): void {
+  if (alteredOutcome(original, altered, 'words').outcome === 'silent') throw new Error(`not told: ${name}`)
+}
 
 function same(what: string, actual: Buffer, expected: Buffer): void {
   if (actual.equals(expected)) return

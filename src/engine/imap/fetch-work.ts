@@ -4,6 +4,7 @@
  * its opened content in the shape that the server gives (template.ts), in the server's order of messages.
  */
 import { GatewayError } from '../../base/errors.ts'
+import { ownerOf } from './answer-owner.ts'
 import type { ClientCommand } from './command-reader.ts'
 import { Cursor, stringAt } from './cursor.ts'
 import { type Evidence, evidenceFor, knownEvidence } from './evidence.ts'
@@ -13,11 +14,11 @@ import type { MessageKind } from './mailbox.ts'
 import { PrefixScan } from './plain-prefix.ts'
 import { plainRun } from './plain-run.ts'
 import { imapReply } from './reply.ts'
-import { type FetchAnswer, parseAnswerStart } from './response.ts'
+import type { FetchAnswer } from './response.ts'
 import { type AnswerPlace, SealedAnswer } from './sealed-answer.ts'
 import { isMark, isSealed, MARK_FIELDS } from './sealed-mark.ts'
 import { countOf, printSets } from './sequence-set.ts'
-import { lightPattern, unasked } from './template.ts'
+import { changedFlags, lightPattern, unasked } from './template.ts'
 import type { LiteralSink, Work, WorkHost } from './work.ts'
 
 /** A command line of our own stays below what any server takes (RFC 7162 §4 asks for 8192). */
@@ -327,9 +328,8 @@ export class FetchWork implements Work {
   /** Flags that came with an answer that is ours, without having been asked for: somebody has changed them. */
   #tellNews(answer: FetchAnswer, bytes: Buffer): void {
     if (this.#fetch.items.some((item) => item.kind === 'attribute' && item.text === 'FLAGS')) return
-    if (!answer.items.some((item) => item.name === 'FLAGS')) return
-    const rest = unasked(answer, bytes, (item) => item.name !== 'FLAGS' && item.name !== 'MODSEQ')
-    if (rest !== null) this.#host.toClient(rest)
+    const news = changedFlags(answer, bytes)
+    if (news !== null) this.#host.toClient(news)
   }
 
   #learned(): void {
@@ -469,30 +469,6 @@ export class FetchWork implements Work {
     else this.#host.toClient(Buffer.concat([Buffer.from(tag, 'latin1'), failure ?? this.#final]))
     this.#host.finished()
   }
-}
-
-/**
- * Whose literal follows? Messages ask as many questions as each needs, so answers come in the order of the questions,
- * not of the messages: the answer itself must say. With UID FETCH it may tell its UID behind the literal only: then
- * the question asked first is the one answered, and the whole answer shows whether it was.
- */
-function ownerOf(answers: readonly SealedAnswer[], text: Buffer): SealedAnswer | null {
-  const waiting = answers
-    .map((answer) => ({ answer, tag: answer.awaits(text) }))
-    .filter((each): each is { answer: SealedAnswer; tag: string } => each.tag !== null)
-  if (waiting.length === 0) return null
-  const start = parseAnswerStart(text)
-  const own = waiting.find(({ answer }) => answer.owns(start) === true)
-  if (own !== undefined) return own.answer
-  const [first] = waiting
-    .filter(({ answer }) => answer.owns(start) === null)
-    .sort((a, b) => orderOf(a.tag) - orderOf(b.tag))
-  return first?.answer ?? null
-}
-
-/** Our tags count up. */
-function orderOf(tag: string): number {
-  return Number(tag.replace(/\D+/, ''))
 }
 
 /** All UIDs of the ranges with what is known of them; null when one is not known. */

@@ -16,7 +16,7 @@ import type { Outline } from './outline.ts'
 import { OutlineReader } from './outline-reader.ts'
 import { placeholder } from './placeholder.ts'
 import type { AnswerItem, FetchAnswer } from './response.ts'
-import { lightItems, match, render, unasked } from './template.ts'
+import { changedFlags, lightItems, match, render, unasked } from './template.ts'
 import type { MessageView } from './view/message-view.ts'
 import { type AnswerPiece, answerContent, outlinePieces, piecesOf } from './view-answer.ts'
 import type { LiteralSink, WorkHost } from './work.ts'
@@ -230,7 +230,11 @@ export class SealedAnswer {
       throw new GatewayError('UPSTREAM_UNEXPECTED', { reason: 'another UID than asked for' })
     }
     if (this.#stream !== null) return this.#stream.fetch(answer, bytes)
-    if (this.#outline?.fetch(answer, bytes, cut) === true) return true
+    if (this.#outline?.fetch(answer, bytes, cut) === true) {
+      const news = changedFlags(answer, bytes)
+      if (news !== null) this.#host.toClient(news)
+      return true
+    }
     if (this.#contentTag !== null) {
       const body = answer.items.find((item) => isWholeBody(item, bytes))
       if (body !== undefined) {

@@ -128,6 +128,12 @@ export function unasked(answer: FetchAnswer, bytes: Buffer, ours: (item: AnswerI
   return Buffer.from(`* ${answer.number} FETCH (${texts.join(' ')})\r\n`, 'latin1')
 }
 
+/** Flags in an answer to a question of ours, which asks for none: somebody has changed them. Null when there are none. */
+export function changedFlags(answer: FetchAnswer, bytes: Buffer): Buffer | null {
+  if (!answer.items.some((item) => item.name === 'FLAGS')) return null
+  return unasked(answer, bytes, (item) => item.name !== 'FLAGS' && item.name !== 'MODSEQ')
+}
+
 const CLOSE = Buffer.from(')\r\n')
 
 /** The answer without some of its items, in pieces: what stays together in it is a view. */

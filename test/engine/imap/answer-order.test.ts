@@ -189,6 +189,21 @@ describe('answers without bodies', () => {
     assert.match(broken.takeClient(), new RegExp(`^${HELD.replace(/[*()]/g, '\\$&')}\\* BYE [^\r]*\r\n$`))
   })
 
+  it('tell flags that the server puts into the answer to a question of ours, behind those that they follow', () => {
+    const stage = selected()
+    stage.client('c UID FETCH 1:* (FLAGS ENVELOPE)\r\n')
+    stage.server(`${LOCKED.replace('ENVELOPE', 'FLAGS () ENVELOPE')}VES1 OK\r\n`)
+    stage.takeUpstream()
+    const header = 'X-VESmail-ID: <locked>\r\nSubject: x\r\n\r\n'
+    stage.server(
+      `* 2 FETCH (UID 8 FLAGS (\\Seen) RFC822.SIZE 99 BODYSTRUCTURE ("text" "plain" NIL NIL NIL "7bit" 9 1) BODY[HEADER] {${header.length}}\r\n${header})\r\nVES2 OK\r\n`,
+    )
+    assert.match(
+      stage.takeClient(),
+      /^\* 2 FETCH \(UID 8 FLAGS \(\)\)\r\n\* 2 FETCH \(UID 8 FLAGS \(\\Seen\)\)\r\nc OK/,
+    )
+  })
+
   it('are all given when the server says NO in the end', () => {
     for (const word of ['NO [EXPUNGEISSUED]', 'BAD']) {
       const stage = waiting()

@@ -49,6 +49,9 @@ const REFUSED_REQUEST = Buffer.from('GET / HTTP/1.1\r\nhost: refused\r\n\r\n')
 const DISCARD_MS = 2000
 /** A tunnel's octets on their way to the proxy before the browser is not read any more: here, in the server, or there. */
 const MAX_UNDER_WAY_OCTETS = 64 * 1024
+/** So long and so often nothing comes from the server before its last answer is taken for whole. */
+const QUIET_MS = 100
+const QUIET_TURNS = 5
 /** Octets for a client that reads slowly before the server is not read any more. */
 const MAX_CLIENT_OCTETS = 16 * 1024
 /** Idle times that a reader may take nothing: on a slow line the kernel asks for more only when much of its own is gone. */
@@ -140,6 +143,7 @@ export class HttpFront {
     this.#requestBegunMs = performance.now()
     this.#client.resume()
     this.#pump()
+    if (this.#clientEnded) this.#untilQuiet()
   }
 
   /**
@@ -407,7 +411,25 @@ export class HttpFront {
     if (this.#phase === 'tunnel') this.#inner?.end()
     else if (this.#phase === 'streaming') this.#client.destroy()
     else if (this.#phase === 'reading' && this.#framer.isInside) this.#finish()
-    else if (this.#phase === 'reading') this.#rest()
+    else if (this.#phase === 'reading') {
+      this.#rest()
+      this.#untilQuiet()
+    }
+  }
+
+  /**
+   * The client has ended, and octets of its last answer may be under way. The server hangs up behind them, but 10 s later,
+   * for which the places of an address are too few: whoever asks once a connection would use them up.
+   */
+  #untilQuiet(quiet = 0): void {
+    const inner = this.#inner
+    if (inner === null || this.#phase !== 'reading') return
+    if (quiet >= QUIET_TURNS) {
+      this.#finish()
+      return
+    }
+    const read = inner.bytesRead
+    setTimeout(() => this.#untilQuiet(inner.bytesRead === read ? quiet + 1 : 0), QUIET_MS)
   }
 
   #idle(): void {

@@ -283,7 +283,7 @@ export class WorkerApp {
     const [inner, outer] = duplexPair({ highWaterMark: TUNNEL_OCTETS })
     const socket = Object.assign(inner, { setNoDelay: () => inner }) as unknown as Socket
     this.#early.set(socket, listener.key)
-    this.#session(listener, socket, client, { address: '', port: listener.port }, isSecure)
+    this.#session(listener, socket, client, { address: '', port: listener.port }, { isSecure })
       .catch(() => socket.destroy())
       .finally(() => this.#early.delete(socket))
     return outer
@@ -341,13 +341,13 @@ export class WorkerApp {
     }
   }
 
-  /** @param isTunnel over a WebSocket that has TLS already: none is wanted inside */
+  /** @param tunnel over a WebSocket, which has a place among its address's sessions already; TLS in it is not wanted again */
   async #session(
     listener: Listener,
     socket: Socket,
     client: Endpoint,
     local: Endpoint,
-    isTunnel = false,
+    tunnel: { readonly isSecure: boolean } | null = null,
   ): Promise<void> {
     const { service, main } = listener
     const { composition } = this.#options
@@ -370,9 +370,10 @@ export class WorkerApp {
     socket.once('close', () => admission.leave())
     // And as soon as the session is over: whom a restart sends away comes back at once.
     const leave = (): void => admission.leave()
-    const refusal = await this.#refusal(admission, client, isTunnel)
+    const refusal = await this.#refusal(admission, client, tunnel !== null)
+    const isTunnelSecure = tunnel?.isSecure === true
     let secured: Socket = socket
-    if (listener.isImplicit && tls !== null && !isTunnel) secured = await acceptTls(socket, tls)
+    if (listener.isImplicit && tls !== null && !isTunnelSecure) secured = await acceptTls(socket, tls)
     const admitted = async ({ account, session }: LoggedIn): Promise<void> => {
       log.user(account.name, session.user.email)
       await admission.account(session.user.email, tenant.config)
@@ -384,9 +385,9 @@ export class WorkerApp {
       peerPort: client.port,
       local: local.address,
       localPort: local.port,
-      tls: listener.isImplicit || isTunnel,
+      tls: listener.isImplicit || isTunnelSecure,
     })
-    const start = this.#sessionStart(() => tenant, client, local, listener.isImplicit || isTunnel)
+    const start = this.#sessionStart(() => tenant, client, local, listener.isImplicit || isTunnelSecure)
     const session = refusal === null ? composition.session(service, start) : refusalSession(service, refusal)
     this.#carry({ listener, client: secured, session, tls, log, tenant: () => tenant, admitted, leave, spool })
   }

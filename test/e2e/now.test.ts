@@ -6,11 +6,11 @@ import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
+import { type AddressInfo, connect as connectPlain, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
-import { connect, type TLSSocket } from 'node:tls'
+import { connect } from 'node:tls'
 import { promisify } from 'node:util'
 import { Agent, WebSocket } from 'undici'
 import { sendMail, writeMail } from '../../src/cli/demo/mail.ts'
@@ -23,16 +23,17 @@ import { LAB_USERS, labProvider } from '../lab/provider.ts'
 const run = promisify(execFile)
 const scratch = mkdtempSync(join(tmpdir(), 'vm-now-'))
 after(() => rmSync(scratch, { recursive: true, force: true }))
-const [secure = 0, plainPort = 0, narrow = 0, lost = 0] = await freePorts(4)
+const [secure = 0, plainPort = 0] = await freePorts(2)
 /** A server behind a tunnel that is lost in the middle of a word. */
 const breaking = createServer((socket) => {
   socket.on('error', () => {}).on('data', () => socket.resetAndDestroy())
   socket.write('hello')
 })
-await new Promise<void>((resolve) => breaking.listen(lost, '127.0.0.1', resolve))
+await new Promise<void>((resolve) => breaking.listen(0, '127.0.0.1', resolve))
 after(() => breaking.close())
 const provider = await labProvider()
 const spool = join(scratch, 'spool')
+const limits = { sessionsPerAddress: 20 }
 const gateway = await labGateway(provider, {
   users: ['alice', 'bob', 'carol'],
   configuration: {
@@ -42,15 +43,14 @@ const gateway = await labGateway(provider, {
         dir: spool,
         manifest: { name: 'lab' },
         e2e: 'https://viewer.example/#',
-        websock: { dead: '127.0.0.1:1', lost: `127.0.0.1:${lost}` },
+        websock: { dead: '127.0.0.1:1', lost: `127.0.0.1:${(breaking.address() as AddressInfo).port}` },
         headers: ['Access-Control-Allow-Origin: *'],
       },
     },
   },
   daemons: [
-    { server: 'now', host: '127.0.0.1', port: secure, tls: { persist: true } },
-    { server: 'now', host: '127.0.0.1', port: plainPort, tls: { level: 'none' } },
-    { server: 'now', host: '127.0.0.1', port: narrow, tls: { persist: true }, limits: { sessionsPerAddress: 3 } },
+    { server: 'now', host: '127.0.0.1', port: secure, tls: { persist: true }, limits },
+    { server: 'now', host: '127.0.0.1', port: plainPort, tls: { level: 'none' }, limits },
   ],
 })
 
@@ -233,24 +233,30 @@ test('frames that are none end a tunnel with 1002; a server that is lost, with 1
 })
 
 test('beyond the sessions of an address: 503, and when to come again; a tunnel is one of them, and none in the proxy', async () => {
-  const held: TLSSocket[] = []
-  const begun = async (until: RegExp): Promise<string> => {
-    // An address of its own: connections of other tests may not be closed yet.
-    const from = { localAddress: '127.0.0.9', servername: 'localhost' }
-    const socket = connect({ port: narrow, host: '127.0.0.1', ca: gateway.ca, ...from })
-    socket.on('error', () => {}).setEncoding('latin1')
-    held.push(socket)
-    socket.write(`GET /ws/imap HTTP/1.1\r\n${UPGRADE}`)
-    let seen = ''
-    while (!until.test(seen)) seen += ((await once(socket, 'data')) as [string])[0]
-    return seen
+  // Addresses of their own: connections of other tests may not be closed yet.
+  for (const [port, localAddress] of [
+    [secure, '127.0.0.8'],
+    [plainPort, '127.0.0.9'],
+  ] as const) {
+    const held: Socket[] = []
+    const begun = async (until: RegExp): Promise<string> => {
+      const at = { port, host: '127.0.0.1', localAddress }
+      const socket = port === plainPort ? connectPlain(at) : connect({ ...at, ca: gateway.ca, servername: 'localhost' })
+      socket.on('error', () => {}).setEncoding('latin1')
+      held.push(socket)
+      socket.write(`GET /ws/imap HTTP/1.1\r\n${UPGRADE}`)
+      let seen = ''
+      while (!until.test(seen)) seen += ((await once(socket, 'data')) as [string])[0]
+      return seen
+    }
+    for (let n = 0; n < limits.sessionsPerAddress; n++)
+      assert.match(await begun(/\* [A-Z]+ /), /^HTTP\/1\.1 101 [\s\S]*\* OK /)
+    const refused = await begun(/\r\n\r\n/)
+    assert.match(refused, /^HTTP\/1\.1 503 /)
+    assert.match(refused, /^retry-after: 60\r$/im)
+    assert.match(refused, /^access-control-allow-origin: \*\r$/im)
+    for (const socket of held) socket.destroy()
   }
-  for (let n = 0; n < 3; n++) assert.match(await begun(/\* [A-Z]+ /), /^HTTP\/1\.1 101 [\s\S]*\* OK /)
-  const refused = await begun(/\r\n\r\n/)
-  assert.match(refused, /^HTTP\/1\.1 503 /)
-  assert.match(refused, /^retry-after: 60\r$/im)
-  assert.match(refused, /^access-control-allow-origin: \*\r$/im)
-  for (const socket of held) socket.destroy()
 })
 
 test('an unknown tunnel, a foreign origin, and a server that is not there are refused', async () => {

@@ -2,19 +2,25 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
-import { connect, createServer, type Socket } from 'node:net'
+import { connect, createServer, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { test } from 'node:test'
+import { type TestContext, test } from 'node:test'
 import { HttpFront } from '../../src/net/http-front.ts'
 import { UploadPaces } from '../../src/net/upload-pace.ts'
 
-test('what a tunnel sends before the answer to the upgrade waits for it; the proxy is told when it is taken', async (t) => {
+interface Played {
+  readonly browser: Socket
+  readonly front: HttpFront
+  readonly behind: Server
+}
+
+async function played(t: TestContext): Promise<Played> {
   const directory = mkdtempSync(join(tmpdir(), 'vm-front-'))
   const unixPath = join(directory, 'http')
   const behind = createServer().listen(unixPath)
   await once(behind, 'listening')
-  const outside = createServer({ pauseOnConnect: true }).listen(0, '127.0.0.1')
+  const outside = createServer({ pauseOnConnect: true, allowHalfOpen: true }).listen(0, '127.0.0.1')
   await once(outside, 'listening')
   t.after(() => {
     behind.close()
@@ -34,6 +40,29 @@ test('what a tunnel sends before the answer to the upgrade waits for it; the pro
     ready: () => null,
     posted: () => null,
   })
+  return { browser, front, behind }
+}
+
+test('a client that has its answer and leaves is over, though the server behind holds its connection open', async (t) => {
+  const { browser, front, behind } = await played(t)
+  browser.write('POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}')
+  const [server] = (await once(behind, 'connection')) as [Socket]
+  await once(server, 'data')
+  server.write('HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n')
+  front.answered(false)
+  browser.end()
+  // The rest of the answer is late, and comes all the same.
+  let seen = ''
+  browser.setEncoding('latin1').on('data', (text: string) => {
+    seen += text
+    if (seen.endsWith('\r\n\r\n')) server.write('late')
+  })
+  await Promise.all([front.ended, once(browser, 'close')])
+  assert.equal(seen, 'HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlate')
+})
+
+test('what a tunnel sends before the answer to the upgrade waits for it; the proxy is told when it is taken', async (t) => {
+  const { browser, front, behind } = await played(t)
   browser.write('GET /ws/imap HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n')
   const [server] = (await once(behind, 'connection')) as [Socket]
   await once(server, 'data')

@@ -389,7 +389,7 @@ test('draining while a sealed message is asked for, and a half-closed client: an
 function uploadSpool() {
   const seen = { writing: Promise.withResolvers<void>(), kept: 0, aborted: Promise.withResolvers<void>() }
   const spool = {
-    item: async () => ({ creator: 'a@x', isShared: true }),
+    uploadedItem: async () => ({ creator: 'a@x', isShared: true }),
     maxOctets: 1_000_000,
     admit: async () => ({ grow: () => true, end: () => {} }),
     spool: {

@@ -177,25 +177,29 @@ export class LineClient {
   }
 }
 
+/**
+ * Below the ports that the kernel gives to who names none: with tests at work at once, one of those that was free a moment
+ * ago is somebody else's by the time it is used. Each process begins in another place.
+ */
+const FIRST_PORT = 10_000
+const PORTS = 22_000
+let nextPort = (process.pid * 20) % PORTS
+
 export async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from(
-      { length: count },
-      () =>
-        new Promise<ReturnType<typeof createServer>>((resolve) => {
-          const server = createServer().listen(0, '127.0.0.1', () => resolve(server))
-        }),
-    ),
-  )
-  return Promise.all(
-    servers.map(
-      (server) =>
-        new Promise<number>((resolve) => {
-          const { port } = server.address() as { port: number }
-          server.close(() => resolve(port))
-        }),
-    ),
-  )
+  const ports: number[] = []
+  while (ports.length < count) {
+    const port = FIRST_PORT + nextPort
+    nextPort = (nextPort + 1) % PORTS
+    if (await isFree(port)) ports.push(port)
+  }
+  return ports
+}
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer().once('error', () => resolve(false))
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)))
+  })
 }
 
 export function isAlive(pid: number): boolean {

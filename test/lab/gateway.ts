@@ -3,12 +3,12 @@
  * provider, with an account for each of the provider's users. Stopped and removed after the file's tests.
  */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after } from 'node:test'
-import { type DemoGateway, type GatewayPorts, startGateway } from '../../src/cli/demo/gateway.ts'
+import { type DemoGateway, GATEWAY_PORTS, type GatewayPorts, startGateway } from '../../src/cli/demo/gateway.ts'
 import type { Provider } from '../../src/cli/sandbox/provider.ts'
+import { freePorts } from '../guard/stage.ts'
 import { LogWatch } from './log-secrets.ts'
 import { LAB_USERS } from './provider.ts'
 
@@ -41,7 +41,7 @@ export async function labGateway(provider: Provider, options: LabGatewayOptions 
     directory,
     provider,
     workers: options.workers ?? 2,
-    anyPorts: true,
+    ports: await freePorts(GATEWAY_PORTS),
     ...(options.configuration === undefined ? {} : { configuration: options.configuration }),
     ...(options.daemons === undefined ? {} : { daemons: options.daemons }),
   })
@@ -71,13 +71,7 @@ export function profileOf(provider: Provider, name: string, mode: string): unkno
   return { imap: server(provider.ports.imap), smtp: { ...server(provider.ports.submission), mode } }
 }
 
-/** A port that was free a moment ago. */
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer().once('error', reject)
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as { port: number }
-      server.close(() => resolve(port))
-    })
-  })
+/** See {@link freePorts}. */
+export async function freePort(): Promise<number> {
+  return (await freePorts(1))[0]!
 }

@@ -25,6 +25,9 @@ const WISHED_PORTS = {
   now: 1443,
 }
 
+/** How many it takes. */
+export const GATEWAY_PORTS = Object.keys(WISHED_PORTS).length
+
 export type GatewayPorts = Readonly<Record<keyof typeof WISHED_PORTS, number>>
 
 export interface DemoGateway {
@@ -56,14 +59,16 @@ export interface GatewayOptions {
   readonly daemons?: readonly unknown[]
   /** The HTTP side with spool and viewer; the value is an SMTP server, as a URL, for the repository's one-time links. */
   readonly viewerMail?: string
-  /** Any free ports instead of the usual ones: for tests. */
+  /** Any free ports instead of the usual ones. */
   readonly anyPorts?: boolean
+  /** These instead, {@link GATEWAY_PORTS} of them: for tests. */
+  readonly ports?: readonly number[]
 }
 
 /** @throws Error with the end of the log where it does not come up */
 export async function startGateway(options: GatewayOptions): Promise<DemoGateway> {
   const { directory, provider, workers } = options
-  const ports = await choosePorts(options.anyPorts === true)
+  const ports = options.ports === undefined ? await choosePorts(options.anyPorts === true) : named(options.ports)
   const api = `http://127.0.0.1:${ports.repository}/v1/`
   const files = ownCertificate(join(directory, 'tls'), 'localhost', Date.now())
   const configFile = join(directory, 'vesmail.conf')
@@ -198,6 +203,10 @@ function late(what: string): Promise<never> {
   return new Promise((_, reject) => {
     setTimeout(() => reject(new Error(`${what} after ${START_MS / 1000} s`)), START_MS).unref()
   })
+}
+
+function named(ports: readonly number[]): GatewayPorts {
+  return Object.fromEntries(Object.keys(WISHED_PORTS).map((name, n) => [name, ports[n]!])) as GatewayPorts
 }
 
 async function choosePorts(any: boolean): Promise<GatewayPorts> {

@@ -32,7 +32,8 @@ export const alpine: MailClient = async ({ port, user, password, folder }) => {
     { after: /selected/, keys: 'a' },
     { after: /APPLY/, keys: 's' },
     { after: /SAVE/, keys: `${box}\r` },
-    { after: /messages? (?:copied|saved)/, keys: 'q' },
+    // Which of the two it shows last is up to it: "[Saving DONE]", or how many there were.
+    { after: /\[Saving(?:\s|\x1b\[[\d;]*\w)+DONE\]|messages? (?:copied|saved)/, keys: 'q' },
   ])
   // Its mbox format keeps UIDVALIDITY, which differs by nature, in the first message.
   return mbox(box).map((message) => message.replace(/^X-IMAPbase: .*\n/m, ''))

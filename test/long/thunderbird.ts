@@ -105,9 +105,10 @@ export const thunderbird: MailClient = async ({ port, user, password, folder, me
     if (taken.offline !== messages) throw new Error(`${taken.offline} messages are offline`)
     const index = taken.index.map((each) => `X-Number: index ${JSON.stringify(each)}`)
     const own = /^X-Mozilla-(?:Status2?|Keys): .*\r?\n/gm
-    const stored = files(join(taken.path, 'cur'))
-    // It stores a few twice now and then, each file whole; its index, and the answers it gets, have each once.
-    return [...new Set(stored.map((message) => message.replace(own, ''))), ...index]
+    const stored = files(join(taken.path, 'cur')).map((message) => message.replace(own, ''))
+    // A list of UIDs that is not in order makes it ask for some of them twice, and store what it gets.
+    if (stored.length !== messages) throw new Error(`${stored.length} messages are stored`)
+    return [...stored, ...index]
   } finally {
     for (const each of running) {
       const ended = each.exitCode === null && each.signalCode === null ? once(each, 'exit') : null

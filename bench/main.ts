@@ -1,6 +1,6 @@
 /**
  * `npm run bench -- NAME [ROW…] [--json OUT]`: one file per bench, `bench/NAME/NAME.bench.ts`, each exporting `rows()`.
- * ROW: the beginning of a row's name, for benches that measure only what is asked for (smtp); all without one.
+ * ROW: the beginning of a row's name, for benches that measure only what is asked for (engine, smtp); all without one.
  */
 import { existsSync } from 'node:fs'
 import { parseArgs } from 'node:util'

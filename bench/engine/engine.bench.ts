@@ -25,7 +25,9 @@ const SINK = () => {}
 
 type Direction = 'seal' | 'open'
 
-export async function rows(): Promise<Row[]> {
+/** @param only beginnings of rows' names; none: all */
+export async function rows(only: readonly string[]): Promise<Row[]> {
+  const isAsked = (name: string) => only.length === 0 || only.some((beginning) => name.startsWith(beginning))
   // As a worker does.
   tuneCollector()
   const native = fastPath()
@@ -34,13 +36,14 @@ export async function rows(): Promise<Row[]> {
   const out: Row[] = []
   for (const direction of ['seal', 'open'] as const) {
     for (const name of ['text', 'attachment', 'qp', 'small'] as const) {
+      if (!isAsked(`${direction}-${name}`)) continue
       out.push(...(await measured(direction, name, pool, worth)))
       useFastPath(native)
     }
   }
   await pool.close()
-  out.push(streamGrowth('engine'), streamGrowth('worker'))
-  out.push(...hostileRows())
+  if (isAsked('stream')) out.push(streamGrowth('engine'), streamGrowth('worker'))
+  if (isAsked('hostile')) out.push(...hostileRows())
   return out
 }
 

@@ -3,6 +3,7 @@
  * half requests, probes into inner networks, guesses at passwords.
  */
 import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
@@ -10,6 +11,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { connect } from 'node:tls'
+import { promisify } from 'node:util'
+import { gzipSync } from 'node:zlib'
 import { Agent, request } from 'undici'
 import { openFromVaultKey, unlockPrivateKey } from '../../src/engine/seal/vault-key.ts'
 import { freePorts } from '../guard/stage.ts'
@@ -71,6 +74,31 @@ test('request smuggling: every doubtful border is refused, and nothing behind it
   const form = await raw(`GET https://elsewhere.example/ves.json HTTP/1.1\r\nHost: a\r\n\r\n${GET}${LAST}`)
   assert.deepEqual(statuses(form), ['200', '200', '200'])
   assert.ok(!form.includes('elsewhere'))
+})
+
+test('nothing compressed is unpacked, and nothing is packed: bombs are octets, and no length tells of a secret', async () => {
+  const bomb = gzipSync(Buffer.alloc(16 * 1024 * 1024, '{}'))
+  const dispatcher = new Agent({ connect: { ca: gateway.ca } })
+  for (const [method, coding] of [
+    ['POST', 'gzip'],
+    ['POST', 'deflate'],
+    ['PUT', 'gzip'],
+  ] as const) {
+    const headers = { 'content-encoding': coding }
+    const answer = await request(`https://127.0.0.1:${port}/`, { method, body: bomb, headers, dispatcher })
+    assert.equal(answer.statusCode, 400, `${method} ${coding}`)
+    await answer.body.dump()
+  }
+  await dispatcher.close()
+  const chunk = `${bomb.length.toString(16)}\r\n${bomb.toString('latin1')}\r\n0\r\n\r\n`
+  const coded = await raw(`POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n${chunk}`)
+  assert.deepEqual(statuses(coded), ['501'])
+  const curl = ['--silent', '--compressed', '--include', '--cacert', gateway.caFile]
+  for (const path of ['/ves.json', '/now/', '/now/config.json']) {
+    const { stdout } = await promisify(execFile)('curl', [...curl, `https://127.0.0.1:${port}${path}`])
+    assert.match(stdout, /^HTTP\/1\.1 200 /)
+    assert.doesNotMatch(stdout, /^content-encoding:/im)
+  }
 })
 
 test('every answer: careful headers, no cookie, nothing stored but what is public', async () => {

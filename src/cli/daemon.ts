@@ -9,11 +9,13 @@ import { fileURLToPath } from 'node:url'
 import { Command } from 'commander'
 import { type ConfigFile, parseConfigFile, printConfigError } from '../base/config/config-file.ts'
 import { programConfig } from '../base/config/merge.ts'
+import type { Config } from '../base/config/options.ts'
 import { atOption, layersOf, reasonOf } from '../base/config/places.ts'
 import { asGatewayError, GatewayError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import { Guard } from '../guard/guard.ts'
 import { systemdNotify } from '../guard/notify.ts'
+import { makeFolder } from '../net/make-folder.ts'
 import { COLLECTOR_FLAGS } from '../workers/collector.ts'
 import { prepareCertificate, stateDirectory } from '../workers/compose.ts'
 import { logOf, type OpenLog } from '../workers/log.ts'
@@ -61,7 +63,7 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
     const file = parseConfigFile(readText(options.conf), options.conf)
     const config = programConfig(options.debug === true ? debugging(file) : file)
     log = atOption('log', layersOf(file, null), () => logOf(config, { pid: process.pid }))
-    const cacheDirectory = join(stateDirectory(config), 'compile-cache')
+    const cacheDirectory = compileCache(config)
     const workers = options.guard ?? config['workers.count']
     prepareCertificate(file)
     prepareViewer(file, log.log)
@@ -78,11 +80,23 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
   }
 }
 
+/** null: it cannot be made, which Node itself would try for ever in some places. Workers say so of their state. */
+function compileCache(config: Config): string | null {
+  const directory = join(stateDirectory(config), 'compile-cache')
+  try {
+    makeFolder(directory, 0o700)
+    return directory
+  } catch (error) {
+    if (error instanceof Error && 'code' in error) return null
+    throw error
+  }
+}
+
 async function guarded(
   options: DaemonOptions,
   workers: number,
   opened: OpenLog,
-  cacheDirectory: string,
+  cacheDirectory: string | null,
 ): Promise<number> {
   const log = opened.log
   const env = { ...process.env }
@@ -96,7 +110,7 @@ async function guarded(
     notify: systemdNotify(env, process.pid, log, () => performance.now()),
     companions: [new RepositoryCompanion(log)],
     env,
-    cacheDirectory,
+    ...(cacheDirectory === null ? {} : { cacheDirectory }),
   })
   onSignals(log, {
     reload: () => guard.reload(),

@@ -3,10 +3,11 @@
  * the token key is no part of a backup.
  */
 import { randomBytes } from 'node:crypto'
-import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { chmodSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { GatewayError } from '../base/errors.ts'
 import { Secret } from '../base/secret.ts'
+import { makeFolder } from '../net/make-folder.ts'
 
 export interface RepositoryFolder {
   readonly database: string
@@ -22,7 +23,7 @@ export function openRepositoryFolder(
   how: { readonly withoutDatabase?: boolean } = {},
 ): RepositoryFolder {
   try {
-    mkdirSync(folder, { recursive: true, mode: 0o700 })
+    makeFolder(folder, 0o700)
   } catch (error) {
     throw new GatewayError('IO', { path: folder, text: 'cannot make the data folder' }, error)
   }

@@ -5,11 +5,12 @@
  * file is readable by its owner alone. It is made anew a month before it expires.
  */
 import { generateKeyPairSync, randomBytes } from 'node:crypto'
-import { chmodSync, existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { dirname, join } from 'node:path'
 import forge from 'node-forge'
 import { type CertificateFiles, judgeCertificate } from './judge-certificate.ts'
+import { makeFolder } from './make-folder.ts'
 
 const DAY_MS = 86_400_000
 /** Apple's systems refuse certificates that live longer, even ones the user trusts. */
@@ -23,7 +24,7 @@ export function ownCertificate(directory: string, host: string, nowMs: number): 
     const state = judgeCertificate(files, nowMs)
     if (state.problem === null && state.expiresMs - nowMs > RENEW_DAYS * DAY_MS) return files
   }
-  mkdirSync(directory, { recursive: true, mode: 0o700 })
+  makeFolder(directory, 0o700)
   const { cert, pkey } = selfSigned([host, 'localhost', '127.0.0.1', '::1'], nowMs)
   replaceFile(files.pkey, pkey, 0o600)
   replaceFile(files.cert, cert, 0o644)

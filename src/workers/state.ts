@@ -1,8 +1,8 @@
 /** The shared state as configured: memory, the machine's file, or Redis above it. */
-import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { GatewayError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
+import { makeFolder } from '../net/make-folder.ts'
 import { type Died, RedisState } from './redis-state.ts'
 import { LocalState, type SharedState } from './shared-state.ts'
 import { processName, StateFile } from './state-file.ts'
@@ -16,7 +16,7 @@ export function openState(directory: string, redisUrl: string | null, log: Log):
 
 function openFile(directory: string, name: string, log: Log, died?: Died): SharedState {
   try {
-    mkdirSync(directory, { recursive: true, mode: 0o700 })
+    makeFolder(directory, 0o700)
     return new StateFile(join(directory, 'state.sqlite'), name, log, undefined, undefined, died)
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)

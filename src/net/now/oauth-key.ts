@@ -4,12 +4,13 @@
  * what guards it is its mode. Several files: the first is published, all open, so that a key can be rotated with overlap.
  */
 import { randomBytes } from 'node:crypto'
-import { linkSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { linkSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { GatewayError } from '../../base/errors.ts'
 import { Secret } from '../../base/secret.ts'
 import { openFromVaultKey, publicOf, unlockPrivateKey, type VaultKey } from '../../engine/seal/vault-key.ts'
 import { makeVaultKey } from '../../engine/seal/vault-key-make.ts'
+import { makeFolder } from '../make-folder.ts'
 
 const PASS_PHRASE = Buffer.from('oauth')
 /** What every libVES can encrypt to. */
@@ -64,7 +65,7 @@ function makeIfAbsent(file: string): void {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw unusable(file, error)
   }
   try {
-    mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
+    makeFolder(dirname(file), 0o700)
     writeFileSync(temporary, makeVaultKey(KIND, PASS_PHRASE).privateKey, { mode: 0o600, flag: 'wx' })
     linkSync(temporary, file)
   } catch (error) {

@@ -7,6 +7,7 @@
 import { randomBytes } from 'node:crypto'
 import { type FileHandle, link, mkdir, open, readdir, rmdir, stat, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
+import { makeFolder } from '../make-folder.ts'
 import {
   creatorFolder,
   messageFile,
@@ -46,7 +47,13 @@ export class DirectorySpool implements Spool {
     const folder = join(this.#directory, creatorFolder(creator))
     const unfinished = join(folder, `.${randomBytes(12).toString('hex')}${UNFINISHED}`)
     const begin = async (): Promise<FileHandle> => {
-      await mkdir(folder, { recursive: true, mode: DIRECTORY_MODE })
+      try {
+        await orNull(mkdir(folder, { mode: DIRECTORY_MODE }), 'EEXIST')
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+        // The first copy of all.
+        makeFolder(folder, DIRECTORY_MODE)
+      }
       return open(unfinished, 'wx', FILE_MODE)
     }
     // Once more where `expire` removed the empty folder in between.

@@ -262,7 +262,11 @@ export class HttpFront {
       switch (piece.on) {
         case 'request':
         case 'begin':
-          if (piece.on === 'request' && this.#answeredHere(piece)) break
+          if (piece.on === 'request' && this.#answeredHere(piece)) {
+            // What lies behind it came with the last octets.
+            this.#requestBegunMs = performance.now()
+            break
+          }
           this.#phase = piece.on === 'begin' ? 'streaming' : 'answering'
           if (piece.on === 'begin') this.#pace = this.#options.pace()
           this.#closes = piece.closes
@@ -494,6 +498,8 @@ export class HttpFront {
     this.#inner?.resume()
     if (!this.#waiting) return
     this.#waiting = false
+    // Of the next request no more could come.
+    this.#requestBegunMs = performance.now()
     this.#client.resume()
     this.#pump()
   }

@@ -6,7 +6,7 @@ import { connect, createServer, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import { HttpFront } from '../../src/net/http-front.ts'
+import { type FrontOptions, HttpFront } from '../../src/net/http-front.ts'
 import { UploadPaces } from '../../src/net/upload-pace.ts'
 
 interface Played {
@@ -15,7 +15,7 @@ interface Played {
   readonly behind: Server
 }
 
-async function played(t: TestContext): Promise<Played> {
+async function played(t: TestContext, posted: FrontOptions['posted'] = () => null): Promise<Played> {
   const directory = mkdtempSync(join(tmpdir(), 'vm-front-'))
   const unixPath = join(directory, 'http')
   const behind = createServer().listen(unixPath)
@@ -38,7 +38,7 @@ async function played(t: TestContext): Promise<Played> {
     requestMs: 20_000,
     pace: () => new UploadPaces().begin(''),
     ready: () => null,
-    posted: () => null,
+    posted,
   })
   return { browser, front, behind }
 }
@@ -87,4 +87,23 @@ test('what a tunnel sends before the answer to the upgrade waits for it; the pro
   assert.ok(drained > 0)
   browser.destroy()
   await front.ended
+})
+
+test('each request has its time, also where the first octets of the next always come with the last of one', async (t) => {
+  const answer = Buffer.from('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n')
+  const { browser, front, behind } = await played(t, () => answer)
+  t.after(() => browser.destroy())
+  let nowMs = 0
+  t.mock.method(performance, 'now', () => nowMs)
+  const refused = once(behind, 'connection').then(() => assert.fail('the server behind has to refuse it'))
+  refused.catch(() => {})
+  const request = 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}'
+  browser.write(request.slice(0, 9))
+  while (front.heldOctets < 9) await new Promise((resolve) => setImmediate(resolve))
+  for (let i = 0; i < 4; i++) {
+    nowMs += 15_000
+    browser.write(request.slice(9) + request.slice(0, 9))
+    const [octets] = (await Promise.race([once(browser, 'data'), refused])) as [Buffer]
+    assert.deepEqual(octets, answer)
+  }
 })

@@ -310,7 +310,11 @@ class S3Writer implements SpoolWriter {
       MultipartUpload: { Parts: [...this.#parts] },
     }
     const claim = { Bucket: upload.Bucket, Key: `${upload.Key}${CLAIM}` }
-    if (!(await this.#claimed(claim))) return false
+    if (!(await this.#claimed(claim))) {
+      if (await this.#isThere()) return false
+      // Whoever holds it may fail: that this copy is there must not be said, nor that it never will be.
+      throw new GatewayError('IO', { reason: 'object store: another upload of the same copy is being ended' })
+    }
     try {
       // Who had the claim before may be done.
       if (await this.#isThere()) return false
@@ -319,7 +323,8 @@ class S3Writer implements SpoolWriter {
       )
       return this.#isOver
     } finally {
-      await client.send(new sdk.DeleteObjectCommand(claim))
+      // What became of the copy counts. A claim that stays bars this one alone, and not for long.
+      await Promise.allSettled([client.send(new sdk.DeleteObjectCommand(claim))])
     }
   }
 

@@ -6,10 +6,10 @@
 import { randomInt } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { resolve } from 'node:path'
-import { parseArgs } from 'node:util'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { diceOf } from '../test/engine/seal/generate.ts'
+import { argumentsOf } from './arguments.ts'
 import { HTTP_TARGETS } from './fuzz/http.ts'
 import { MAIL_TARGETS } from './fuzz/mail.ts'
 import { SMTP_TARGETS } from './fuzz/smtp.ts'
@@ -40,15 +40,10 @@ function usedMib(): number {
   return (heapUsed + external) / MIB
 }
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    seconds: { type: 'string' },
-    cases: { type: 'string' },
-    seed: { type: 'string' },
-    json: { type: 'string' },
-  },
-})
+const { values, positionals } = argumentsOf(
+  `npm run fuzz -- [TARGET…] [--seconds N] [--cases N] [--seed S] [--json OUT]; targets: ${TARGETS.map(({ name }) => name).join(', ')}`,
+  { seconds: { type: 'string' }, cases: { type: 'string' }, seed: { type: 'string' }, json: { type: 'string' } },
+)
 const chosen = positionals.length === 0 ? TARGETS : TARGETS.filter(({ name }) => positionals.includes(name))
 if (chosen.length === 0) {
   console.error(`unknown target; one of: ${TARGETS.map(({ name }) => name).join(', ')}`)

@@ -8,7 +8,7 @@
  * Without addresses it starts its own servers; without files it takes the messages written for it (`OWN_MESSAGES`). Exit 0 only if all is the same. `--shown N`: differences on
  * the screen; `--keep`: leave the servers' folder.
  */
-import { parseArgs } from 'node:util'
+import { argumentsOf } from './arguments.ts'
 import { runGateway } from './oracle/gateway-run.ts'
 import { parseAddress } from './oracle/imap-connection.ts'
 import { expandFiles, OWN_MESSAGES } from './oracle/messages.ts'
@@ -16,9 +16,9 @@ import { type Servers, startServers } from './oracle/own-servers.ts'
 import { Report } from './oracle/report.ts'
 import { runView } from './oracle/view-run.ts'
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
+const { values, positionals } = argumentsOf(
+  'npm run oracle -- [--direct HOST:PORT:USER:PASS --gateway HOST:PORT:USER:PASS] [--sizes auto|exact|estimate] [--json OUT] [--shown N] [--keep] [FILES…]',
+  {
     direct: { type: 'string' },
     gateway: { type: 'string' },
     sizes: { type: 'string', default: 'exact' },
@@ -27,7 +27,7 @@ const { values, positionals } = parseArgs({
     keep: { type: 'boolean', default: false },
     shown: { type: 'string', default: '20' },
   },
-})
+)
 
 const files = await expandFiles(positionals.length === 0 ? [OWN_MESSAGES] : positionals)
 const report = new Report(Number(values.shown))

@@ -5,7 +5,6 @@
 import { randomBytes, randomInt } from 'node:crypto'
 import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
-import { parseArgs } from 'node:util'
 import { asGatewayError } from '../src/base/errors.ts'
 import { runTransform, type TransformAnswers } from '../src/engine/run-transform.ts'
 import { runBatch } from '../src/engine/seal/batch.ts'
@@ -13,6 +12,7 @@ import { NEW_KEY_OCTETS } from '../src/engine/seal/ciphers.ts'
 import type { MessageKey } from '../src/engine/seal/message-key.ts'
 import { Opener } from '../src/engine/seal/opener.ts'
 import { Sealer } from '../src/engine/seal/sealer.ts'
+import { argumentsOf } from './arguments.ts'
 
 type Result = 'exact' | 'added-id' | 'differs' | 'error'
 
@@ -87,9 +87,9 @@ function parseChunks(text: string | undefined): Chunks {
   return octets
 }
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: { chunk: { type: 'string' }, json: { type: 'string' } },
+const { values, positionals } = argumentsOf('npm run roundtrip -- [--chunk OCTETS|random] [--json OUT] FILES…', {
+  chunk: { type: 'string' },
+  json: { type: 'string' },
 })
 const chunks = parseChunks(values.chunk)
 // npm runs scripts in the project's folder; names are meant from where the user stands.

@@ -9,7 +9,7 @@
 import { createHash } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { basename } from 'node:path'
-import { parseArgs } from 'node:util'
+import { argumentsOf } from '../arguments.ts'
 import { ImapConnection, isOk, parseAddress } from './imap-connection.ts'
 import { readMessage } from './messages.ts'
 import { questionsFor, WARMING } from './questions.ts'
@@ -19,10 +19,10 @@ const MAILBOX = 'oracle-record'
 /** Longer answers are only in the digest. */
 const MAX_SHOWN_OCTETS = 1500
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: { direct: { type: 'string' }, digests: { type: 'boolean', default: false } },
-})
+const { values, positionals } = argumentsOf(
+  'node scripts/oracle/record.ts --direct HOST:PORT:USER:PASS [--digests] OUT FILES…',
+  { direct: { type: 'string' }, digests: { type: 'boolean', default: false } },
+)
 const [out, ...files] = positionals
 if (values.direct === undefined || out === undefined) throw new Error('--direct and a file to write are needed')
 

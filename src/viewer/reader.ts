@@ -204,7 +204,7 @@ export class Reader {
     if (root === null) throw new ViewerError('altered')
     const { missingParts, unsealedParts, unsealedAt, altered } = opener.facts
     return {
-      message: viewOf(root, new Set(unsealedAt)),
+      message: viewOf(root, unsealedAt),
       cut,
       isIncomplete: missingParts > 0,
       hasUnsealed: unsealedParts > 0 || unsealedAt.length > 0,

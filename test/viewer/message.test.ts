@@ -319,8 +319,25 @@ test('parts that came in plain are marked, wherever they stand, and no others', 
     const opened = through(opener, piecesOf(step)(Buffer.from(altered, 'latin1')), { key: KEY })
     const reader = new PartReader()
     for (const piece of piecesOf(step)(opened)) reader.push(piece)
-    const { sections, attachments } = viewOf(reader.end(false)!, new Set(opener.facts.unsealedAt))
+    const { sections, attachments } = viewOf(reader.end(false)!, opener.facts.unsealedAt)
     const marks = [...sections, ...attachments].map((shown) => 'unsealed' in shown)
     assert.deepEqual(marks, [true, false, true, false, true], opened.toString('latin1'))
+  }
+})
+
+test('a part that came in plain is marked behind a thousand others, too', () => {
+  const leaf = (text: string) => lines('--b', 'Content-Type: text/plain', '', text, '')
+  const message = `${lines('Message-ID: <a@b>', 'Content-Type: multipart/mixed; boundary=b', '', '')}${leaf('genuine')}--b--\r\n`
+  const sealed = seal(Buffer.from(message), { options: { settings: { banners: [] } } }).toString('latin1')
+  for (const many of [900, 1100]) {
+    const opener = new Opener({ maxbufOctets: 1 << 20 })
+    const altered = sealed.replace(/^--b--/m, `${leaf('').repeat(many)}${leaf('pay here')}--b--`)
+    const reader = new PartReader()
+    reader.push(through(opener, [Buffer.from(altered, 'latin1')], { key: KEY }))
+    const { sections } = viewOf(reader.end(false)!, opener.facts.unsealedAt)
+    assert.deepEqual(
+      sections.map((section) => 'unsealed' in section),
+      [false, true],
+    )
   }
 })

@@ -56,7 +56,7 @@ export interface OpenFacts extends Changes {
   readonly sizes: SealedSizes
   /** Octets that sealing put at its end, beside what opening gives, are counted in no part's size. Known with the key. */
   readonly end: AnnouncedEnd | null
-  /** Where parts in plain begin in what was given out so far, in octets: their headers; as far as these come out, of the first 1000. */
+  /** Where parts in plain begin in what was given out so far, in octets: their headers, as far as these come out; of the first MAX_LISTED_PARTS. */
   readonly unsealedAt: readonly number[]
   /** When it is done: long leaves whose layout did not come back, since what describes it was taken away on the way. */
   readonly layoutLost: number

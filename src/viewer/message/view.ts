@@ -4,6 +4,7 @@
  * written: cleaning it needs a browser's parser (`page/html.ts`).
  */
 import { unfoldedValue } from '../../engine/mime/header-block.ts'
+import { MAX_LISTED_PARTS } from '../../engine/seal/exactness.ts'
 import { named, type Part } from './part-reader.ts'
 import { decodeText, decodeWords, parameterOf } from './text.ts'
 
@@ -58,9 +59,18 @@ const IMAGES: ReadonlySet<string> = new Set([
   'image/avif',
 ])
 
-/** @param unsealed where parts begin that came in plain (`OpenFacts.unsealedAt`) */
-export function viewOf(root: Part, unsealed: ReadonlySet<number> = NONE): ShownMessage {
-  const gathered = new Gathered(unsealed)
+/** @param unsealedAt where parts begin that came in plain (`OpenFacts`) */
+export function viewOf(root: Part, unsealedAt: readonly number[] = []): ShownMessage {
+  const listed = new Set(unsealedAt)
+  // What comes behind a full list nobody vouches for: put in first, a thousand empty parts would hide the next.
+  const last = unsealedAt.length < MAX_LISTED_PARTS ? Number.POSITIVE_INFINITY : unsealedAt.at(-1)!
+  return viewWith(root, (at) => listed.has(at) || at > last)
+}
+
+type IsUnsealed = (at: number) => boolean
+
+function viewWith(root: Part, isUnsealed: IsUnsealed): ShownMessage {
+  const gathered = new Gathered(isUnsealed)
   gathered.part(root)
   const words = (name: string): string =>
     named(root.fields, name)
@@ -77,20 +87,18 @@ export function viewOf(root: Part, unsealed: ReadonlySet<number> = NONE): ShownM
   }
 }
 
-const NONE: ReadonlySet<number> = new Set()
-
 class Gathered {
-  readonly #unsealed: ReadonlySet<number>
+  readonly #isUnsealed: IsUnsealed
   readonly sections: Section[] = []
   readonly attachments: Attachment[] = []
 
-  constructor(unsealed: ReadonlySet<number>) {
-    this.#unsealed = unsealed
+  constructor(isUnsealed: IsUnsealed) {
+    this.#isUnsealed = isUnsealed
   }
 
   /** Of a part that is the sender's: nothing. */
   #mark({ at }: Part): { readonly unsealed?: true } {
-    return at !== null && this.#unsealed.has(at) ? { unsealed: true } : {}
+    return at !== null && this.#isUnsealed(at) ? { unsealed: true } : {}
   }
 
   part(part: Part): void {
@@ -164,7 +172,7 @@ class Gathered {
   #attach(part: Part): void {
     const [message] = part.children
     if (message !== undefined && part.type.startsWith('message/')) {
-      this.sections.push({ kind: 'message', message: viewOf(message, this.#unsealed) })
+      this.sections.push({ kind: 'message', message: viewWith(message, this.#isUnsealed) })
     }
     this.attachments.push({
       name: safeName(part.fileName ?? '') || nameOf(part),

@@ -18,10 +18,11 @@ type Ask = (messageId: string, token: Secret<string>) => Promise<SpooledItem>
 export function cachedItem(ask: Ask, nowMs: () => number): SpoolReaders['item'] {
   const known = new Map<string, { readonly item: SpooledItem; readonly untilMs: number }>()
   const asked = async (key: string, messageId: string, token: Secret<string>): Promise<SpooledItem> => {
+    // From when it was asked: the answer may be old when it comes, and overtake a later no.
+    const untilMs = nowMs() + BELIEVED_MS
     const item = await ask(messageId, token)
     known.delete(key)
     if (item.isShared) {
-      const untilMs = nowMs() + BELIEVED_MS
       known.set(key, { item: { ...item, isBelieved: () => nowMs() < untilMs }, untilMs })
       if (known.size > MAX_ENTRIES) known.delete(known.keys().next().value as string)
     }

@@ -70,3 +70,24 @@ test("the repository's yes is believed for five seconds, and no longer by who wa
     assert.equal(asked, i)
   }
 })
+
+test('a yes that was long under way is believed for five seconds from when it was asked', async () => {
+  let nowMs = 0
+  const answers: ((isShared: boolean) => void)[] = []
+  const item = cachedItem(
+    () => new Promise((resolve) => answers.push((isShared) => resolve({ creator: 'a@x', isShared }))),
+    () => nowMs,
+  )
+  const token = new Secret('t')
+  const slow = item('m', token)
+  nowMs = 4000
+  answers[0]!(true)
+  assert.equal((await slow).isShared, true)
+  nowMs = 4999
+  assert.ok(!(item('m', token) instanceof Promise))
+  nowMs = 5000
+  const again = item('m', token)
+  assert.ok(again instanceof Promise)
+  answers[1]!(false)
+  assert.equal((await again).isShared, false)
+})

@@ -105,7 +105,11 @@ async function answer(response: UwsResponse, head: HttpHead, options: ListenOpti
   const stream = options.streams?.(head) === true ? streamOf(response, abort.signal, patience) : null
   const maxOctets = typeof options.maxBodyOctets === 'number' ? options.maxBodyOctets : options.maxBodyOctets(head)
   const body = stream === null ? await collect(response, head.headers, maxOctets, abort.signal) : Buffer.alloc(0)
+  // A request that came with the last octets of the body is read at once, and finds the answer to this one open: that ends
+  // the connection. Behind an answer it would be served, though that one says that it is the last.
+  const isLoose = options.isReframed !== true && 'transfer-encoding' in head.headers
   if (body === null) {
+    if (isLoose) await new Promise(setImmediate)
     if (abort.signal.aborted) return
     reply(response, options.tooLarge ?? failureAnswer(413, 'Request body too large'), method, true)
     options.answered?.(head, true)
@@ -118,12 +122,10 @@ async function answer(response: UwsResponse, head: HttpHead, options: ListenOpti
       options.failed?.(error, { method, path: head.path })
       return failureAnswer(500, 'Internal error')
     })
+  if (isLoose) await new Promise(setImmediate)
   if (abort.signal.aborted) return
   // An upload that was not read to its end cannot be told from the next request: the connection ends with the answer.
-  const close =
-    result.close === true ||
-    (stream !== null && !stream.complete) ||
-    (options.isReframed !== true && 'transfer-encoding' in head.headers)
+  const close = result.close === true || (stream !== null && !stream.complete) || isLoose
   patience?.stop()
   if (isStream(result.body)) {
     patience?.begin()

@@ -142,9 +142,15 @@ test('where a body of chunks ends is taken loosely, so that the connection ends 
         socket.write('GET /hidden HTTP/1.1\r\nHost: a\r\n\r\n')
       }
       assert.deepEqual(asked, ['/chunked'], JSON.stringify(chunks))
-      assert.match(seen, /^HTTP\/1\.1 204[^]*connection: close\r\n/i)
+      assert.deepEqual(await exchange(port, `${request}GET /hidden HTTP/1.1\r\nHost: a\r\n\r\n`, 2), [])
+      assert.deepEqual(asked, ['/chunked', '/chunked'], JSON.stringify(chunks))
+      assert.match(seen, /^HTTP\/1\.1 204[\s\S]*connection: close\r\n/i)
       assert.equal(seen.split('HTTP/1.1').length, 2)
     }
+    asked.length = 0
+    const large = `1001\r\n${'x'.repeat(4097)}\r\n0\r\n\r\nGET /hidden HTTP/1.1\r\nHost: a\r\n\r\n`
+    await exchange(port, `POST /large HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n${large}`, 2)
+    assert.deepEqual(asked, [])
   })
 })
 

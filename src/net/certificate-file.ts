@@ -1,6 +1,6 @@
 /** Files of certificates in PEM form: what stands in them, or, for whoever made them, what is wrong. Judges nothing else. */
 import { X509Certificate } from 'node:crypto'
-import { readFileSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 
 const PEM = /-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----[\s\S]*?-----END (?:TRUSTED |X509 )?CERTIFICATE-----/g
 
@@ -20,9 +20,12 @@ export function certificatesIn(path: string): X509Certificate[] {
 /** @throws Error that says what to do */
 export function readPem(path: string): string {
   try {
+    const stats = statSync(path)
+    // Of a pipe or a device there may be no end.
+    if (!stats.isFile() && !stats.isDirectory()) throw new Error('it is no file')
     return readFileSync(path, 'latin1')
   } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code ?? String(error)
+    const code = (error as NodeJS.ErrnoException).code ?? (error instanceof Error ? error.message : String(error))
     const advice = code === 'ENOENT' ? 'correct the path, or put the file there' : 'look at its owner and mode'
     throw new Error(`${path} cannot be read (${code}): ${advice}`)
   }

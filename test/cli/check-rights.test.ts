@@ -74,6 +74,41 @@ test('what the service’s user may not read or write is found, though root may'
   assert.match(about(await said(folder, configuration({}), 'no-such-user'), /--user/)[0]!, /^FAIL --user no-such-user/)
 })
 
+test('a folder where a file should be, and a file where a folder should be, are found', async (t) => {
+  const folder = folderOf(t)
+  const at = (name: string): string => join(folder, name)
+  writeFileSync(at('file'), '')
+  mkdirSync(at('logs'))
+  const lines = await said(
+    folder,
+    {
+      '*': {
+        state: at('file/state'),
+        log: at('logs'),
+        now: { dir: at('file/a/spool') },
+        ves: { api: 'http://127.0.0.1:1/' },
+      },
+      daemons: [{ server: 'now', host: '127.0.0.1', port: 1 }],
+    },
+    null,
+  )
+  assert.deepEqual(
+    about(lines, /: (?:state|log|now\.dir): /).map((line) => line.replace(/:\d+:\d+:/, ':').replaceAll(folder, '')),
+    [
+      'FAIL /vesmail.conf: state: /file is no directory: name another',
+      'FAIL /vesmail.conf: log: /logs is a directory: name a file',
+      'FAIL /vesmail.conf: now.dir: /file is no directory: name another',
+    ],
+  )
+  for (const device of ['/dev/zero', '/dev/null']) {
+    const [line] = about(
+      await said(folder, { caBundle: device, daemons: [{ server: 'imap', port: 1 }] }, null),
+      /caBundle/,
+    )
+    assert.match(line!, new RegExp(`^FAIL .*${device} cannot be read \\(it is no file\\)`))
+  }
+})
+
 test('Redis: reached, refused for its password, not there, something else; never a password in a line', async (t) => {
   const folder = folderOf(t)
   const [port, nobody] = await freePorts(2)

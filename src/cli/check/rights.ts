@@ -45,8 +45,12 @@ export function checkRights(file: ConfigFile, report: Report, user: string | nul
     const told = `${access} ${path}`
     if (seen.has(told)) continue
     seen.add(told)
-    if (isFolder && existsSync(path) && !statSync(path).isDirectory()) {
-      report.tell('FAIL', `${where}: ${path} is no directory: name another`)
+    const there = existing(path)
+    const isBelow = there !== resolve(path)
+    if ((isFolder || isBelow) && !isDirectory(there)) {
+      report.tell('FAIL', `${where}: ${there} is no directory: name another`)
+    } else if (!isFolder && !isBelow && isDirectory(there)) {
+      report.tell('FAIL', `${where}: ${path} is a directory: name a file`)
     } else if (needsFolder && !existsSync(dirname(path))) {
       report.tell('FAIL', `${where}: ${dirname(path)} does not exist: make it, or name another file`)
     } else if (answers[i] === false) tellRefused(need, account, report)
@@ -129,9 +133,8 @@ function ask(needs: readonly Need[], account: Account | null, report: Report): r
 }
 
 function mayOurselves(access: '-r' | '-w', path: string): boolean {
-  const isFolder = existsSync(path) && statSync(path).isDirectory()
   try {
-    accessSync(path, (access === '-r' ? constants.R_OK : constants.W_OK) | (isFolder ? constants.X_OK : 0))
+    accessSync(path, (access === '-r' ? constants.R_OK : constants.W_OK) | (isDirectory(path) ? constants.X_OK : 0))
     return true
   } catch (error) {
     if (['EACCES', 'EPERM', 'EROFS', 'ENOENT'].includes((error as NodeJS.ErrnoException).code ?? '')) return false
@@ -144,6 +147,10 @@ function existing(path: string): string {
   let at = resolve(path)
   while (!existsSync(at) && dirname(at) !== at) at = dirname(at)
   return at
+}
+
+function isDirectory(path: string): boolean {
+  return existsSync(path) && statSync(path).isDirectory()
 }
 
 /** @returns null: we ask for ourselves */

@@ -3,7 +3,8 @@
  * else waits behind it: works read no more of the server while the client is full. And an answer may have its place kept
  * until it can be given ({@link Place}): whatever the server says after it waits behind that place, so that the client
  * meets everything in the server's order, numbers of messages (EXPUNGE) and flags included. That is bounded: past
- * `maxHeldOctets` what waits goes on without the answers it waited for.
+ * `maxHeldOctets` what waits goes on without the answers it waited for. What the server says goes on as it comes, a
+ * response with literals in pieces: until its last one nothing of ours stands between them.
  */
 
 /** Where an answer belongs. */
@@ -30,6 +31,10 @@ export class ClientOutput {
   /** The first one is a place without its answer. */
   #held: (Buffer | Kept)[] = []
   #heldOctets = 0
+  /** More is to come of a response of the server's that has begun to pass. */
+  #passing = false
+  /** What was to be said meanwhile, in order. */
+  #after: (() => void)[] = []
   #broken = false
 
   /** @param givenUp too much waited: the open places are places no more */
@@ -41,7 +46,12 @@ export class ClientOutput {
 
   /** In the middle of an answer: not even a goodbye may stand there. */
   get streaming(): boolean {
-    return this.#behind !== null
+    return this.#behind !== null || this.#passing
+  }
+
+  /** Something waits for the end of a response of the server's: whoever could make it more should wait, too. */
+  get waiting(): boolean {
+    return this.#after.length > 0
   }
 
   /** An answer could not be completed: the session must end. */
@@ -57,9 +67,21 @@ export class ClientOutput {
   /** @param bytes whole responses; text is Latin1 */
   send(bytes: Buffer | string): void {
     const octets = typeof bytes === 'string' ? Buffer.from(bytes, 'latin1') : bytes
-    if (this.#behind !== null) this.#behind.push(octets)
-    else if (this.#held.length === 0) this.#send(octets)
-    else this.#hold(octets)
+    if (this.#passing) this.#after.push(() => this.send(octets))
+    else this.#put(octets)
+  }
+
+  /** A piece of a response of the server's. @param more others of it follow */
+  pass(bytes: Buffer, more: boolean): void {
+    // Also while this one goes: what then turns out to be ready stands behind it.
+    this.#passing = true
+    this.#put(bytes)
+    if (more) return
+    this.#passing = false
+    const after = this.#after
+    if (after.length === 0) return
+    this.#after = []
+    for (const say of after) say()
   }
 
   /** Keeps the place of an answer, here. Not while one is streamed. */
@@ -89,6 +111,10 @@ export class ClientOutput {
 
   /** A piece of the answer under way; the first one begins it. */
   stream(bytes: Buffer): void {
+    if (this.#passing && this.#behind === null) {
+      this.#after.push(() => this.stream(bytes))
+      return
+    }
     this.#behind ??= []
     this.#send(bytes)
   }
@@ -99,6 +125,10 @@ export class ClientOutput {
       this.#broken = true
       return
     }
+    if (this.#passing && this.#behind === null) {
+      this.#after.push(() => this.streamed(true))
+      return
+    }
     const behind = this.#behind ?? []
     this.#behind = null
     for (const octets of behind) this.#send(octets)
@@ -107,6 +137,12 @@ export class ClientOutput {
   /** Nothing more can be told in order. */
   break(): void {
     this.#broken = true
+  }
+
+  #put(octets: Buffer): void {
+    if (this.#behind !== null) this.#behind.push(octets)
+    else if (this.#held.length === 0) this.#send(octets)
+    else this.#hold(octets)
   }
 
   #hold(octets: Buffer): void {

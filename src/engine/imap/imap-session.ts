@@ -17,6 +17,8 @@ import type { MakeTransforms } from './transforms.ts'
 
 /** Before login (imap.md §2). */
 const LOGIN_MS = 30_000
+/** All of it, failures included: an octet now and then is no silence. */
+const LOGIN_IN_ALL_MS = 300_000
 /** Greeting, TLS and login at the provider. */
 const PROVIDER_MS = 60_000
 /** RFC 9051 §5.4: at least 30 minutes. */
@@ -54,12 +56,14 @@ export class ImapSession implements Session {
   /** The provider's connection is gone; told once everything from it is read. */
   #upstreamGone: { readonly error: GatewayError | null } | null = null
   #draining = false
+  readonly #begunMs: number
   #armedAt = 0
   #armedFor = ''
   #pulling = false
 
   constructor(start: SessionStart, makeTransforms: MakeTransforms = sealTransforms(start)) {
     this.#start = start
+    this.#begunMs = start.nowMs()
     this.#makeTransforms = makeTransforms
     this.#reader = new CommandReader({
       policy: (command, literal, messages) =>
@@ -274,7 +278,8 @@ export class ImapSession implements Session {
     if (!now && nowMs - this.#armedAt < REARM_MS && this.#armedFor === this.#phase) return
     this.#armedAt = nowMs
     this.#armedFor = this.#phase
-    const ms = { login: LOGIN_MS, provider: PROVIDER_MS, mail: IDLE_MS }[this.#phase]
+    const loginMs = Math.min(LOGIN_MS, Math.max(0, this.#begunMs + LOGIN_IN_ALL_MS - nowMs))
+    const ms = { login: loginMs, provider: PROVIDER_MS, mail: IDLE_MS }[this.#phase]
     this.#out.push({ do: 'deadline', ms })
   }
 

@@ -32,6 +32,8 @@ const MAX_USER = 255
 const MAX_PASSWORD = 4096
 /** Wrong passwords on one connection before it is closed, and how long each answer waits. */
 const MAX_FAILURES = 5
+/** Mail programs need five before they are logged in; silence alone would let others stay for ever. */
+const MAX_COMMANDS = 100
 const FAILURE_MS = 1000
 
 export class PreAuth {
@@ -43,6 +45,7 @@ export class PreAuth {
   #provider: ProviderLogin | null = null
   #failProvider: ((error: GatewayError) => void) | null = null
   #failures = 0
+  #commands = 0
 
   constructor(options: PreAuthOptions) {
     this.#options = options
@@ -66,6 +69,7 @@ export class PreAuth {
 
   command(command: ClientCommand): void {
     const { tag } = command
+    if (this.#isTooMuch()) return
     try {
       switch (command.name) {
         case 'CAPABILITY':
@@ -106,7 +110,14 @@ export class PreAuth {
 
   /** A command that was read past: its literal was not to be taken. */
   refused(tag: string, error: GatewayError): void {
-    this.#say(imapReply(tag, error))
+    if (!this.#isTooMuch()) this.#say(imapReply(tag, error))
+  }
+
+  #isTooMuch(): boolean {
+    if (++this.#commands <= MAX_COMMANDS) return false
+    const error = new GatewayError('SYNTAX', { text: 'too many commands before login' })
+    this.#options.bye(error)
+    return true
   }
 
   /** The client's line in a SASL exchange. */

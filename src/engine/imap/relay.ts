@@ -121,7 +121,7 @@ export class Relay {
 
   /** Nothing is open but IDLE, nothing of ours under way. */
   get quiet(): boolean {
-    return this.#queue.quiet && !this.#intake.open && this.#gather === null
+    return this.#queue.quiet && !this.#intake.open && this.#gather === null && !this.#output.streaming
   }
 
   /** A command that keeps the server busy is open: silence of the client is no idleness. */
@@ -135,7 +135,7 @@ export class Relay {
   }
 
   get wantsClient(): boolean {
-    return this.#queue.hasRoom && this.#intake.wants
+    return this.#queue.hasRoom && this.#intake.wants && !this.#output.waiting
   }
 
   get wantsUpstream(): boolean {
@@ -171,8 +171,8 @@ export class Relay {
     }
     if (this.#gather !== null) this.#gathered(this.#gather, piece)
     else if (this.#head.type === 'search' && this.#searching !== null) this.#searching.found(piece.bytes)
-    else if (this.#head.type === 'status-of' && piece.is === 'line') this.#toClient(rescaleAppendLimit(piece.bytes))
-    else this.#toClient(piece.bytes)
+    else if (this.#head.type === 'status-of' && piece.is === 'line') this.#pass(piece, rescaleAppendLimit(piece.bytes))
+    else this.#pass(piece)
   }
 
   /** The session ends: what waits for an answer goes without it. */
@@ -214,11 +214,11 @@ export class Relay {
         return
       case 'capability':
         if (piece.is === 'fragment') break
-        this.#toClient(filterLine(bytes))
+        this.#pass(piece, filterLine(bytes))
         return
       case 'status-of':
         if (piece.is === 'line' && piece.literal !== null) break
-        this.#toClient(rescaleAppendLimit(bytes))
+        this.#pass(piece, rescaleAppendLimit(bytes))
         return
       case 'search':
         if (this.#searching === null) break
@@ -240,7 +240,7 @@ export class Relay {
       default:
         break
     }
-    this.#toClient(bytes)
+    this.#pass(piece)
   }
 
   #status(line: Buffer): void {
@@ -284,5 +284,10 @@ export class Relay {
 
   #toClient(bytes: Buffer | string): void {
     this.#output.send(bytes)
+  }
+
+  /** Goes on as it is, or with what we change of it. */
+  #pass(piece: Piece, bytes = piece.bytes): void {
+    this.#output.pass(bytes, piece.is !== 'line' || piece.literal !== null)
   }
 }

@@ -135,6 +135,33 @@ describe('before login', () => {
     stage.event({ on: 'deadline' })
     assert.equal(stage.takeClient(), '* BYE Timeout\r\n')
   })
+
+  it('lasts five minutes at most, though an octet comes now and then', () => {
+    const stage = new Stage()
+    const begunMs = stage.nowMs
+    for (; stage.nowMs <= begunMs + 270_000; stage.nowMs += 27_000) {
+      stage.client('x')
+      assert.equal(stage.deadlineMs, 30_000)
+    }
+    stage.client('x')
+    assert.equal(stage.deadlineMs, 3000)
+    stage.client('\r\na LOGIN bob@lab.test veskey\r\n')
+    assert.equal(stage.deadlineMs, 60_000)
+    stage.server('* OK ready\r\n* CAPABILITY IMAP4rev1\r\nVES1 OK done\r\nVES2 OK [CAPABILITY IMAP4rev1] in\r\n')
+    assert.equal(stage.deadlineMs, 30 * 60_000)
+  })
+
+  it('takes a hundred commands at most', () => {
+    for (const command of ['x NOOP\r\n', 'x SELECT a {1+}\r\nb\r\n', 'x\r\n', 'x AUTHENTICATE PLAIN\r\n*\r\n']) {
+      const stage = new Stage()
+      stage.takeClient()
+      stage.client(command.repeat(200))
+      const answers = stage.takeClient().split('\r\n').slice(0, -1)
+      assert.equal(answers.filter((line) => !line.startsWith('+')).length, 101, command)
+      assert.match(answers.at(-1)!, /^\* BYE /)
+      assert.ok(stage.ended instanceof GatewayError)
+    }
+  })
 })
 
 describe('login at the provider', () => {

@@ -29,6 +29,8 @@ const MAX_UNSURE = 500
 const MAX_AGAIN = 600
 /** Messages that may be newer than what is known of the mailbox, where it is asked without evidence. */
 const MAX_BEYOND = 500
+/** Messages of one FETCH whose numbers are kept; no mailbox has so many, but a server may say so for ever. */
+const MAX_NUMBERS = 2_000_000
 /** UIDs looked up one by one before it is cheaper to ask. */
 const MAX_KNOWN = 2000
 /** Sealed messages asked for ahead; each may hold an opened message until its turn comes. */
@@ -163,6 +165,12 @@ export class FetchWork implements Work {
     )
   }
 
+  /** @throws {GatewayError} BUFFER_EXCEEDED */
+  #keep<T>(list: T[], each: T): void {
+    if (list.length >= MAX_NUMBERS) throw new GatewayError('BUFFER_EXCEEDED', { reason: 'answers without end' })
+    list.push(each)
+  }
+
   literalSink(text: Buffer): LiteralSink | null {
     // One of an answer; a second one would be no answer to what we ask.
     if (this.#state.in !== 'sealed' || this.#sunkBy !== null) return null
@@ -255,7 +263,7 @@ export class FetchWork implements Work {
     const sealed = isSealed(stringAt(bytes, mark.value[0]))
     this.#met(answer, sealed ? 'sealed' : 'plain')
     const number = this.#fetch.uid ? uid : answer.number
-    if (number !== null) this.#found.push({ number, uid, sealed })
+    if (number !== null) this.#keep(this.#found, { number, uid, sealed })
     const size = answer.items.find((item) => item.name === 'RFC822.SIZE')
     if (sealed && uid !== null && size !== undefined) {
       this.#host.mailbox.learnSealedSize(uid, new Cursor(bytes, size.value[0]).number())
@@ -276,19 +284,20 @@ export class FetchWork implements Work {
     if (cut || verdict.is === 'unsure') {
       if (evidence.shape.upTo === null) {
         this.#scan.stop()
-        if (number !== null) this.#unsure.push(number)
+        if (number !== null) this.#keep(this.#unsure, number)
+        this.#tellNews(answer, bytes)
         return true
       }
       // Newer than what is known: this one and those behind it are asked for again, with evidence.
       this.#evidence = evidenceFor(this.#fetch.items)
       this.#tooMuch = true
-      if (number !== null) this.#again.push(number)
+      if (number !== null) this.#keep(this.#again, number)
       this.#tellNews(answer, bytes)
       return true
     }
     this.#met(answer, verdict.is)
     if (this.#holdsTooMuch) {
-      if (number !== null) this.#again.push(number)
+      if (number !== null) this.#keep(this.#again, number)
       this.#tellNews(answer, bytes)
       return true
     }

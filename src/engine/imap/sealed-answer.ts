@@ -229,8 +229,9 @@ export class SealedAnswer {
     if (this.#uid !== null && answer.uid !== null && answer.uid !== this.#uid) {
       throw new GatewayError('UPSTREAM_UNEXPECTED', { reason: 'another UID than asked for' })
     }
-    if (this.#stream !== null) return this.#stream.fetch(answer, bytes)
-    if (this.#outline?.fetch(answer, bytes, cut) === true) {
+    const isTaken = this.#stream?.fetch(answer, bytes) ?? this.#outline?.fetch(answer, bytes, cut)
+    if (this.#stream !== null && isTaken !== true) return false
+    if (isTaken === true) {
       const news = changedFlags(answer, bytes)
       if (news !== null) this.#host.toClient(news)
       return true

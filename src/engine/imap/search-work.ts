@@ -15,11 +15,14 @@ import type { FetchAnswer } from './response.ts'
 import { type SearchProgram, SearchText } from './search.ts'
 import { holds, type Searched } from './search-match.ts'
 import { printSets } from './sequence-set.ts'
+import { changedFlags } from './template.ts'
 import type { LiteralSink, Work, WorkHost } from './work.ts'
 
 /** All that are sealed, and perhaps some that only look so: then they are opened as plain ones. */
 const SEALED = 'OR HEADER X-VESMAIL-ID "" HEADER MESSAGE-ID ".m.ves.world"'
 const MAX_FOUND = 1_000_000
+/** A number, or `(MODSEQ n)`, between two spaces. */
+const MAX_WORD_OCTETS = 64
 /** More sealed messages than this are not looked at one by one. */
 const MAX_CANDIDATES = 20_000
 const MAX_SET_OCTETS = 6000
@@ -103,6 +106,7 @@ export class SearchWork implements Work {
   found(bytes: Buffer): void {
     const words = (this.#tail + bytes.toString('latin1')).split(' ')
     this.#tail = words.pop() ?? ''
+    if (this.#tail.length > MAX_WORD_OCTETS) throw new GatewayError('UPSTREAM_UNEXPECTED', { reason: 'no number' })
     if (this.#tail.endsWith('\n')) {
       words.push(this.#tail.trim())
       this.#tail = ''
@@ -147,7 +151,7 @@ export class SearchWork implements Work {
         this.#bodyRead()
         break
       case 'matching':
-        this.#matches.push(...uids)
+        for (const uid of uids) this.#matches.push(uid)
         this.#match()
         break
       case 'final':
@@ -169,11 +173,16 @@ export class SearchWork implements Work {
     if (this.#state === 'sizes') {
       const size = answer.items.find((item) => item.name === 'RFC822.SIZE')
       if (size === undefined || answer.uid === null) return false
-      this.#sizes.set(answer.uid, new Cursor(bytes, size.value[0]).number())
+      if (this.#sizes.has(answer.uid)) this.#sizes.set(answer.uid, new Cursor(bytes, size.value[0]).number())
+      this.#tellNews(answer, bytes)
       return true
     }
     if (answer.uid !== this.#uid || this.#state !== 'judging') return false
-    if (this.#outline !== null) return this.#outline.fetch(answer, bytes, cut)
+    if (this.#outline !== null) {
+      const isTaken = this.#outline.fetch(answer, bytes, cut)
+      if (isTaken) this.#tellNews(answer, bytes)
+      return isTaken
+    }
     const body = answer.items.find((item) => item.name === 'BODY[')
     if (body === undefined) return false
     if (this.#opening === null) {
@@ -181,7 +190,14 @@ export class SearchWork implements Work {
       opening.push(Buffer.from(stringAt(bytes, body.value[0])))
       opening.end()
     }
+    this.#tellNews(answer, bytes)
     return true
+  }
+
+  /** Flags in an answer that is ours: somebody has changed them. */
+  #tellNews(answer: FetchAnswer, bytes: Buffer): void {
+    const news = changedFlags(answer, bytes)
+    if (news !== null) this.#host.toClient(news)
   }
 
   expunged(): void {}
@@ -216,6 +232,7 @@ export class SearchWork implements Work {
       this.#judge()
       return
     }
+    for (const uid of this.#candidates) this.#sizes.set(uid, 0)
     this.#tag = this.#host.nextTag()
     // Where the set is too long for a line, the rest is taken for small.
     const asked = more === undefined ? set : `1:*`

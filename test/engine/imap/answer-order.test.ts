@@ -204,6 +204,13 @@ describe('answers without bodies', () => {
     )
   })
 
+  it('tell flags of answers that are asked for again, too', () => {
+    const stage = selected()
+    stage.client('c UID FETCH 1:* (ENVELOPE)\r\n')
+    stage.server('* 1 FETCH (UID 7 FLAGS (\\Seen) ENVELOPE (x))\r\nVES1 OK\r\n')
+    assert.equal(stage.takeClient(), '* 1 FETCH (UID 7 FLAGS (\\Seen))\r\n')
+  })
+
   it('are all given when the server says NO in the end', () => {
     for (const word of ['NO [EXPUNGEISSUED]', 'BAD']) {
       const stage = waiting()

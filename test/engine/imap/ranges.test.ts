@@ -119,3 +119,42 @@ describe('ranges of a large sealed message', () => {
     )
   })
 })
+
+describe('flags that the server puts into an answer to a question of ours', () => {
+  it('reach the client, in their order, whatever was asked and however it is read', () => {
+    const sealed = sealedWithoutSizes(KINDS.base64, 10_000_000)
+    const small = sealedWithoutSizes(messageOf('7bit', 'short'), 10_000_000)
+    for (const settings of [{}, { sizes: 'exact' as const, maxbufOctets: 100_000 }]) {
+      const mail = new RealMail([sealed, small], { settings })
+      const told: string[] = []
+      mail.reply = (line) =>
+        mail.server.answer(line).replaceAll(/^\* (\d) FETCH \((?!FLAGS)/gm, (_, number) => {
+          told.push(`n${told.length}`)
+          return `* ${number} FETCH (FLAGS (${told.at(-1)}) `
+        })
+      for (const items of [
+        'BODY.PEEK[]<0.70000>',
+        'BODY.PEEK[]<100000.70000>',
+        'BODY.PEEK[2]<200000.5000>',
+        'BODY.PEEK[]',
+        'BODY[TEXT]',
+        'BODY[2]',
+        'BODYSTRUCTURE',
+        'RFC822.SIZE',
+        'ENVELOPE',
+        'BODY.PEEK[1.MIME]',
+      ]) {
+        for (const uid of [7, 8]) {
+          const before = told.length
+          const out = mail.ask(`UID FETCH ${uid} (${items})`)
+          const got = [...out.matchAll(/FLAGS \((n\d+)\)/g)].map(([, flag]) => flag!)
+          assert.equal(got.at(-1), told.length > before ? told.at(-1) : undefined, `${items} of ${uid}`)
+          assert.deepEqual(
+            got,
+            told.filter((flag) => got.includes(flag)),
+          )
+        }
+      }
+    }
+  })
+})

@@ -105,6 +105,38 @@ describe('SEARCH', () => {
     assert.equal(stage.takeClient(), '* SEARCH 1 2\r\nc OK Search completed.\r\n')
   })
 
+  it('tells flags that the server puts into answers to our questions', () => {
+    for (const key of ['TEXT x', 'SUBJECT x']) {
+      const mail = new RealMail([SEALED], { imap: { ...PROVIDER, search: 'open' } })
+      let told = 0
+      const { stage } = mail
+      stage.client(`b UID SEARCH ${key}\r\n`)
+      let out = ''
+      for (let lines = stage.takeUpstream(); lines !== ''; lines = stage.takeUpstream()) {
+        for (const line of lines.split('\r\n').slice(0, -1)) {
+          if (/ UID FETCH /.test(line)) {
+            const answer = mail.reply(line.replace(' RFC822.SIZE BODYSTRUCTURE', ' BODYSTRUCTURE RFC822.SIZE'))
+            stage.server(answer.replace('* 1 FETCH (', `* 1 FETCH (FLAGS (n${told++}) `))
+          } else stage.server(`* SEARCH 7\r\n${line.split(' ')[0]} OK\r\n`)
+        }
+        out += stage.takeClient()
+      }
+      assert.ok(told >= 2)
+      assert.deepEqual(
+        [...out.matchAll(/^\* 1 FETCH \(UID 7 FLAGS \(n(\d)\)\)\r\n/gm)].map(([, n]) => Number(n)),
+        Array.from({ length: told }, (_, i) => i),
+      )
+      assert.match(out, /\r\nb OK/)
+    }
+  })
+
+  it('does not take words without end', () => {
+    const { stage } = new RealMail([], { chunk: 50_000 })
+    stage.client('b UID SEARCH TEXT x\r\n')
+    stage.server(`* SEARCH ${'1'.repeat(2_000_000)}`)
+    assert.match(stage.takeClient(), /^\* BYE XVES-20 /)
+  })
+
   it('opens no more than the budget, the newest first', () => {
     const options = { imap: { ...PROVIDER, search: 'open' as const }, settings: { sizeBudgetOctets: 1000 } }
     const { stage } = new RealMail([], options)

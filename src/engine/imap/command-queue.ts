@@ -162,7 +162,7 @@ export class CommandQueue {
 
   #fetch(fetch: FetchCommand): boolean {
     const { ranges } = fetch.set
-    if (fetch.uid && ranges !== null && this.#host.mailbox.allPlain(ranges)) {
+    if (fetch.uid && ranges !== null && !this.#selecting && this.#host.mailbox.allPlain(ranges)) {
       this.#queue[0] = { kind: 'pass', command: fetch.command }
       return true
     }
@@ -172,6 +172,11 @@ export class CommandQueue {
       this.#pump()
     })
     return this.#startWork(work)
+  }
+
+  /** What is told of a mailbox may still be of the one selected before. */
+  get #selecting(): boolean {
+    return this.#pending.some(({ name }) => name === 'SELECT' || name === 'EXAMINE')
   }
 
   #search(command: ClientCommand): boolean {

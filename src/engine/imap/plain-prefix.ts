@@ -7,6 +7,9 @@
 
 export class PlainPrefix {
   #upTo = 0
+  /** What another session knew; believed once the server's UIDNEXT does not speak against it. */
+  #restored = 0
+  #generation = 0
   /** As SELECT told them, and grown since. Null: not told. */
   #uidNext: number | null = null
   #exists: number | null = null
@@ -15,6 +18,11 @@ export class PlainPrefix {
   /** Messages with this UID and below are plain, or gone; 0: nothing is known. */
   get upTo(): number {
     return this.#upTo
+  }
+
+  /** Another one: what was seen until then counts for nothing. */
+  get generation(): number {
+    return this.#generation
   }
 
   /** Messages behind it, at most. */
@@ -42,7 +50,7 @@ export class PlainPrefix {
 
   /** What another session knew. @returns true: it is not true any more */
   restore(upTo: number): boolean {
-    this.#upTo = Math.max(this.#upTo, upTo)
+    this.#restored = upTo
     return this.#doubt()
   }
 
@@ -60,16 +68,22 @@ export class PlainPrefix {
   /** That message is sealed. */
   endBefore(uid: number): void {
     this.#upTo = Math.min(this.#upTo, uid - 1)
+    this.#restored = Math.min(this.#restored, uid - 1)
   }
 
   forget(): void {
     this.#upTo = 0
+    this.#restored = 0
+    this.#generation++
   }
 
   /** UIDs that were given already come again: the server was put back to an older state without telling. */
   #doubt(): boolean {
-    if (this.#uidNext === null || this.#uidNext > this.#upTo) return false
-    this.#upTo = 0
+    if (this.#uidNext === null) return false
+    this.#upTo = Math.max(this.#upTo, this.#restored)
+    this.#restored = 0
+    if (this.#uidNext > this.#upTo) return false
+    this.forget()
     return true
   }
 }
@@ -77,6 +91,7 @@ export class PlainPrefix {
 /** One FETCH over a mailbox: which messages it has shown to be plain, none left out between. */
 export class PrefixScan {
   readonly #prefix: PlainPrefix
+  readonly #generation: number
   /** The first one joins what is known. */
   #joins = false
   #number = 0
@@ -85,6 +100,7 @@ export class PrefixScan {
 
   constructor(prefix: PlainPrefix) {
     this.#prefix = prefix
+    this.#generation = prefix.generation
   }
 
   /** The next answer is about this message, and it is plain. */
@@ -106,6 +122,7 @@ export class PrefixScan {
 
   /** @returns true: more is known than before */
   end(): boolean {
+    if (this.#prefix.generation !== this.#generation) return false
     return this.#joins && this.#prefix.extend(this.#uid, this.#number)
   }
 }

@@ -73,8 +73,8 @@ describe('the plain beginning of a mailbox', () => {
 
   it('tells how many messages are behind it at most', () => {
     const prefix = new PlainPrefix()
-    prefix.restore(90)
     assert.equal(prefix.beyond, Number.POSITIVE_INFINITY)
+    prefix.restore(90)
     prefix.exists(40)
     prefix.setUidNext(101)
     assert.equal(prefix.beyond, 10)
@@ -89,6 +89,7 @@ describe('the plain beginning of a mailbox', () => {
 
   it('ends before a sealed message, and is nothing where UIDs come again', () => {
     const prefix = new PlainPrefix()
+    prefix.setUidNext(100)
     prefix.restore(90)
     prefix.endBefore(95)
     assert.equal(prefix.upTo, 90)
@@ -99,6 +100,34 @@ describe('the plain beginning of a mailbox', () => {
     assert.equal(prefix.upTo, 0)
     assert.ok(prefix.restore(60))
     assert.equal(prefix.upTo, 0)
+  })
+})
+
+describe('what was seen while the mailbox became another one', () => {
+  it('counts for nothing', () => {
+    for (const change of [
+      (prefix: PlainPrefix): unknown => prefix.forget(),
+      (prefix: PlainPrefix): unknown => prefix.setUidNext(5),
+    ]) {
+      const prefix = new PlainPrefix()
+      prefix.setUidNext(100)
+      prefix.restore(90)
+      const scan = new PrefixScan(prefix)
+      scan.plain(70, 90)
+      change(prefix)
+      scan.plain(71, 95)
+      assert.ok(!scan.end())
+      assert.equal(prefix.upTo, 0)
+    }
+  })
+
+  it('from other sessions, too, where the server does not say which UIDs are given already', () => {
+    const prefix = new PlainPrefix()
+    prefix.restore(90)
+    assert.equal(prefix.upTo, 0)
+    prefix.endBefore(81)
+    assert.ok(!prefix.setUidNext(100))
+    assert.equal(prefix.upTo, 80)
   })
 })
 
@@ -215,6 +244,19 @@ describe('a mailbox that was seen to be plain', () => {
     stage.client('c FETCH 3 (BODY.PEEK[])\r\n')
     stage.converse((line) => mixed.server.answer(line), [])
     assert.equal(mixed.sizes.get('INBOX 9 0'), `\0\0\0${String.fromCharCode(uid - 1)}`)
+  })
+
+  it('is not taken for the one selected before it, whose answers are still to come', () => {
+    for (const second of ['SELECT Other', 'EXAMINE Other']) {
+      const stage = Stage.ready({ sizes: new Map([['Other 9 0', '\0\0\0\x09']]) })
+      stage.client(`s SELECT INBOX\r\nt ${second}\r\nf UID FETCH 3 (BODY.PEEK[])\r\n`)
+      stage.takeUpstream()
+      stage.server('* 4 EXISTS\r\n* OK [UIDVALIDITY 9] x\r\n* OK [UIDNEXT 20] x\r\n')
+      stage.server('s OK done\r\n')
+      assert.equal(stage.takeUpstream(), '')
+      stage.server('* OK [CLOSED] x\r\n* 4 EXISTS\r\n* OK [UIDVALIDITY 8] x\r\n* OK [UIDNEXT 20] x\r\nt OK done\r\n')
+      assert.match(stage.takeUpstream(), /^VES\d+ UID FETCH 3 \(UID BODY\.PEEK\[HEADER\.FIELDS /)
+    }
   })
 
   const COMMANDS = [

@@ -44,7 +44,16 @@ test('Buffer: views, searches, copies, comparisons, numbers', () => {
         assert.equal(ours.compare(part, 0, part.length, from, end), theirs.compare(part, 0, part.length, from, end))
       const [a, b] = [BrowserBuffer.alloc(20), Buffer.alloc(20)]
       if (from <= bytes.length) assert.equal(ours.copy(a, 3, from, to), theirs.copy(b, 3, from, to))
-      assert.equal(a.write('Grüße', from, 'latin1'), b.write('Grüße', from, 'latin1'))
+      for (const where of [
+        ['latin1'],
+        [from, 'latin1'],
+        [],
+        [from],
+        [from, Math.min(to, 20 - from), 'latin1'],
+      ] as const) {
+        const room = where as unknown as ['latin1']
+        assert.equal(a.write('Grüße', ...room), b.write('Grüße', ...room))
+      }
       same(a, b)
       same(BrowserBuffer.concat([ours, part]), Buffer.concat([theirs, part]))
       if (bytes.length >= 4) {

@@ -105,8 +105,11 @@ class BrowserBuffer extends Octets {
     return piece.length
   }
 
-  write(text: string, at = 0, encoding: Encoding = 'utf8'): number {
-    const octets = fromText(text, encoding).subarray(0, this.length - at)
+  /** `(text, encoding)`, `(text, at, encoding)` or `(text, at, most octets, encoding)`, as Node's. */
+  write(text: string, ...where: readonly (number | Encoding)[]): number {
+    const [at = 0, most = this.length] = where.filter((one) => typeof one === 'number')
+    const encoding = where.find((one) => typeof one === 'string')
+    const octets = fromText(text, encoding).subarray(0, Math.min(most, this.length - at))
     this.set(octets, at)
     return octets.length
   }

@@ -28,6 +28,7 @@ export const DEFAULT_CONFIG = '/etc/vesmail/vesmail.conf'
 const WORKER_FILE = fileURLToPath(new URL('../workers/worker-entry.ts', import.meta.url))
 const CONFIG_EXIT = 67
 const IO_EXIT = 65
+const INTERNAL_EXIT = 80
 
 interface DaemonOptions {
   readonly conf: string
@@ -76,7 +77,7 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
     const reason = 'line' in detail ? printConfigError(detail) : reasonOf(error)
     if (log === null) process.stderr.write(`vesmail: ${reason}\n`)
     else log.log.write('error', 'start failed', { code, reason })
-    process.exit(code === 'CONFIG_INVALID' ? CONFIG_EXIT : code === 'IO' ? IO_EXIT : 80)
+    process.exit(code === 'CONFIG_INVALID' ? CONFIG_EXIT : code === 'IO' ? IO_EXIT : INTERNAL_EXIT)
   }
 }
 
@@ -106,19 +107,19 @@ async function guarded(
     workerFile: WORKER_FILE,
     workerFlags: COLLECTOR_FLAGS,
     log,
-    reopenLog: () => opened.reopen(),
+    reopenLog: (config) => opened.reopen(options.debug === true ? { ...config, debug: true } : config),
     notify: systemdNotify(env, process.pid, log, () => performance.now()),
     companions: [new RepositoryCompanion(log)],
     env,
     ...(cacheDirectory === null ? {} : { cacheDirectory }),
   })
-  onSignals(log, {
+  const life = onSignals(log, {
     reload: () => guard.reload(),
     stop: (forced) => guard.stop(forced),
   })
   await guard.start()
   const { exitCode } = await guard.ended
-  return exitCode
+  return life.isBroken ? INTERNAL_EXIT : exitCode
 }
 
 async function single(options: DaemonOptions, opened: OpenLog): Promise<number> {
@@ -127,28 +128,35 @@ async function single(options: DaemonOptions, opened: OpenLog): Promise<number> 
     file: options.conf,
     log: opened.log,
     ticketKeys: randomBytes(48),
-    reopenLog: () => opened.reopen(),
+    reopenLog: (config) => opened.reopen(options.debug === true ? { ...config, debug: true } : config),
     notify: systemdNotify(env, process.pid, opened.log, () => performance.now()),
     companions: [new RepositoryCompanion(opened.log)],
     env,
   })
-  onSignals(opened.log, {
+  const life = onSignals(opened.log, {
     reload: () => program.reload(),
     stop: (forced) => program.stop(forced),
   })
   await program.start()
   await program.ended
-  return 0
+  return life.isBroken ? INTERNAL_EXIT : 0
 }
 
-function onSignals(log: Log, to: { reload: () => void; stop: (forced: boolean) => void }): void {
+/** @returns whether a bug of our own ends us: that is no exit code 0, or nobody would start us again */
+function onSignals(
+  log: Log,
+  to: { reload: () => void; stop: (forced: boolean) => void },
+): { readonly isBroken: boolean } {
+  const life = { isBroken: false }
   process.on('SIGHUP', () => to.reload())
   process.on('SIGINT', () => to.stop(false))
   process.on('SIGTERM', () => to.stop(true))
   process.on('uncaughtException', (error) => {
     log.write('error', 'guard broken', { at: error.stack?.split('\n').slice(0, 3).join(' | ') ?? error.name })
+    life.isBroken = true
     to.stop(true)
   })
+  return life
 }
 
 function debugging(file: ConfigFile): ConfigFile {

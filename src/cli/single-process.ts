@@ -5,11 +5,12 @@
 import { readFileSync } from 'node:fs'
 import { assertDaemons, type ConfigFile, parseConfigFile, printConfigError } from '../base/config/config-file.ts'
 import { programConfig } from '../base/config/merge.ts'
+import type { Config } from '../base/config/options.ts'
 import { reasonOf } from '../base/config/places.ts'
 import { asGatewayError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import { EndedCounts } from '../guard/ended-counts.ts'
-import type { Companion } from '../guard/guard.ts'
+import { type Companion, warningsOf } from '../guard/guard.ts'
 import { type ListenAddress, Listeners, listenAddresses } from '../guard/listeners.ts'
 import type { Notify } from '../guard/notify.ts'
 import { compose } from '../workers/compose.ts'
@@ -24,7 +25,7 @@ export interface SingleProcessOptions {
   readonly file: string
   readonly log: Log
   readonly ticketKeys: Buffer
-  readonly reopenLog: () => void
+  readonly reopenLog: (config: Config) => void
   readonly notify: Notify
   readonly companions: readonly Companion[]
   readonly env: NodeJS.ProcessEnv
@@ -35,6 +36,8 @@ export class SingleProcess {
   readonly #options: SingleProcessOptions
   readonly #listeners: Listeners
   #app: WorkerApp | null = null
+  /** In force. */
+  #config: Config | null = null
   #addresses: readonly ListenAddress[] = []
   /** Of earlier configurations, with sessions that are still open. */
   readonly #old = new Set<WorkerApp>()
@@ -59,6 +62,7 @@ export class SingleProcess {
     const config = programConfig(file)
     for (const companion of this.#options.companions) await companion.configure(config)
     this.#app = await this.#make(file)
+    this.#config = config
     const addresses = listenAddresses(file)
     this.#addresses = addresses
     await this.#listeners.inherit(addresses, this.#options.env, process.pid)
@@ -74,8 +78,9 @@ export class SingleProcess {
 
   reload(): void {
     this.#reloading = this.#reloading.then(async () => {
-      const { log, reopenLog } = this.#options
-      reopenLog()
+      const { log } = this.#options
+      // Whatever becomes of the reload: the file may have been rotated.
+      if (this.#config !== null) this.#reopenLog(this.#config)
       try {
         const file = this.#read()
         // First what may fail, and leaves nothing behind when it does.
@@ -90,7 +95,10 @@ export class SingleProcess {
         this.#addresses = addresses
         this.#listeners.keep(addresses)
         if (before !== null) this.#retire(before)
-        for (const companion of this.#options.companions) await companion.configure(programConfig(file))
+        const config = programConfig(file)
+        this.#config = config
+        this.#reopenLog(config)
+        for (const companion of this.#options.companions) await companion.configure(config)
         log.write('info', 'reloaded')
       } catch (error) {
         const { detail } = asGatewayError(error)
@@ -98,6 +106,15 @@ export class SingleProcess {
         log.write('error', 'reload failed', { reason })
       }
     })
+  }
+
+  /** Mail goes on where it cannot be opened, and the log where it went before. */
+  #reopenLog(config: Config): void {
+    try {
+      this.#options.reopenLog(config)
+    } catch (error) {
+      this.#options.log.write('error', 'log', { result: 'kept as it was', reason: reasonOf(error) })
+    }
   }
 
   stop(forced: boolean): void {
@@ -131,7 +148,7 @@ export class SingleProcess {
     const { file, log } = this.#options
     const parsed = parseConfigFile(readFileSync(file, 'utf8'), file)
     assertDaemons(parsed)
-    for (const reason of parsed.warnings) log.write('warn', 'configuration', { reason })
+    for (const reason of warningsOf(parsed)) log.write('warn', 'configuration', { reason })
     return parsed
   }
 

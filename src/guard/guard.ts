@@ -5,11 +5,12 @@
  */
 import cluster, { type Worker as ClusterWorker } from 'node:cluster'
 import { randomBytes } from 'node:crypto'
-import { readFileSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import { assertDaemons, type ConfigFile, parseConfigFile, printConfigError } from '../base/config/config-file.ts'
 import { daemonConfig, programConfig } from '../base/config/merge.ts'
 import type { Config } from '../base/config/options.ts'
+import { reasonOf as shortReason } from '../base/config/places.ts'
 import { asGatewayError, GatewayError, unreachable } from '../base/errors.ts'
 import type { GuardCounts, ToGuard, ToWorker } from '../base/hand-over.ts'
 import type { Log } from '../base/log.ts'
@@ -30,8 +31,8 @@ export interface GuardOptions {
   /** Of V8, for workers' command lines. */
   readonly workerFlags?: readonly string[]
   readonly log: Log
-  /** The log file is to be opened anew (rotation). */
-  readonly reopenLog?: () => void
+  /** The log is to be opened anew: after rotation, and by a configuration that came into force. */
+  readonly reopenLog?: (config: Config) => void
   readonly notify?: Notify
   /** Something that lives and dies with the guard, like the embedded repository. Told of each configuration in force. */
   readonly companions?: readonly Companion[]
@@ -152,7 +153,8 @@ export class Guard {
 
   async #reload(): Promise<void> {
     if (this.#stopping) return
-    this.#options.reopenLog?.()
+    // Whatever becomes of the reload: the file may have been rotated.
+    this.#reopenLog(this.#reading.config)
     this.#counts.reloads++
     try {
       const reading = readConfig(this.#options.file)
@@ -238,6 +240,7 @@ export class Guard {
     this.#dispatcher.limits(config['limits.waiting'], config['workers.ackSeconds'] * 1000)
     const workers = this.#supervisor.ready.length
     if (this.#wasReady) {
+      this.#reopenLog(config)
       this.#log.write('info', 'reloaded', { generation, workers })
       for (const companion of this.#options.companions ?? []) await companion.configure(config)
     } else this.#log.write('info', 'ready', { generation, workers, listeners: reading.addresses.map(shown) })
@@ -374,8 +377,17 @@ export class Guard {
     if (this.#supervisor.ready.length > 0) this.#notify.alive()
   }
 
+  /** Mail goes on where it cannot be opened, and the log where it went before. */
+  #reopenLog(config: Config): void {
+    try {
+      this.#options.reopenLog?.(config)
+    } catch (error) {
+      this.#log.write('error', 'log', { result: 'kept as it was', reason: reasonOf(error) })
+    }
+  }
+
   #warn(file: ConfigFile): void {
-    for (const warning of file.warnings) this.#log.write('warn', 'configuration', { reason: warning })
+    for (const warning of warningsOf(file)) this.#log.write('warn', 'configuration', { reason: warning })
   }
 }
 
@@ -442,6 +454,12 @@ function readConfig(path: string): Reading {
   return { text, file, config, addresses: listenAddresses(file) }
 }
 
+/** What is to be said of a configuration that is used all the same. */
+export function warningsOf({ file, warnings }: ConfigFile): readonly string[] {
+  const isExposed = (statSync(file).mode & 0o004) !== 0
+  return isExposed ? [...warnings, `${file} can be read by everybody: chmod 640`] : warnings
+}
+
 /** The longest that any listener's sessions get. */
 export function drainSeconds(file: ConfigFile): number {
   return Math.max(...file.daemons.map((one) => daemonConfig(file, one)['limits.drainSeconds']))
@@ -452,7 +470,6 @@ function shown({ host, port }: ListenAddress): string {
 }
 
 function reasonOf(error: unknown): string {
-  const { detail, message } = asGatewayError(error)
-  if ('file' in detail) return printConfigError(detail)
-  return typeof detail.reason === 'string' ? detail.reason : message
+  const { detail } = asGatewayError(error)
+  return 'file' in detail ? printConfigError(detail) : shortReason(error)
 }

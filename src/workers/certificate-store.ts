@@ -2,6 +2,7 @@
  * Server certificates by their files: loaded once, shared by all who name them, loaded anew when a file changes
  * (renewal by a cron job needs no HUP). A pair that is broken in the moment of its renewal leaves the old one in use.
  */
+import type { Stats } from 'node:fs'
 import { readFile, stat } from 'node:fs/promises'
 import { GatewayError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
@@ -55,7 +56,8 @@ export class CertificateStore {
       known.checkedMs = nowMs
     }
     try {
-      const stamp = `${await stampOf(name.cert)} ${await stampOf(name.pkey)}`
+      const pkeyStat = await stat(name.pkey)
+      const stamp = `${stampOf(await stat(name.cert))} ${stampOf(pkeyStat)}`
       if (known?.stamp === stamp) return known.context
       const [cert, pkey] = await Promise.all([readFile(name.cert), readFile(name.pkey)])
       const options: ServerTlsOptions = {
@@ -67,6 +69,10 @@ export class CertificateStore {
       this.#entries.delete(key)
       this.#entries.set(key, { context, stamp, checkedMs: nowMs })
       this.#trim()
+      if ((pkeyStat.mode & 0o007) !== 0) {
+        const reason = 'can be read by everybody: chmod 640, and change the key'
+        this.#log.write('warn', 'certificate', { result: 'exposed', file: name.pkey, reason })
+      }
       if (known !== undefined) this.#log.write('info', 'certificate', { result: 'reloaded', file: name.cert })
       return context
     } catch (error) {
@@ -85,7 +91,6 @@ export class CertificateStore {
   }
 }
 
-async function stampOf(file: string): Promise<string> {
-  const { mtimeMs, size, ino } = await stat(file)
+function stampOf({ mtimeMs, size, ino }: Stats): string {
   return `${mtimeMs}/${size}/${ino}`
 }

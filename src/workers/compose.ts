@@ -75,6 +75,9 @@ export function compose({ file, log, ticketKeys, workers, session }: ComposeOpti
   const vesSettings = vesOptions(file, log)
   const oauthFiles = config['oauth-key']
   const oauthKeys = oauthFiles === null ? null : atOption('oauth-key', layers, () => new OAuthKeys(oauthFiles))
+  for (const open of oauthKeys?.warnings ?? []) {
+    log.write('warn', 'configuration', { key: 'oauth-key', reason: `${open} can be read by others: chmod 600` })
+  }
   const redis = atOption('redis', layers, () => redisUrl(config.redis))
   const threads = config['pool.threads'] || Math.max(1, Math.floor(availableParallelism() / workers))
   const pool = new ThreadPool({ threads, queue: config['pool.queue'], log })

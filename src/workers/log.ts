@@ -26,23 +26,63 @@ export interface LogOptions {
 }
 
 export interface OpenLog {
+  /** It and its children write to whatever is open. */
   readonly log: Log
-  /** After rotation. Does nothing for stderr. */
-  reopen(): void
+  /**
+   * After rotation, and where another configuration counts.
+   * @throws of node:fs where the file cannot be opened; the log then stays what it was
+   */
+  reopen(config: Config): void
   flush(): void
 }
 
-export function openLog(options: LogOptions): OpenLog {
-  // Written at once: a line about a crash must not die with it.
-  const destination = pino.destination({ dest: options.file ?? 2, sync: true, append: true, mkdir: false })
-  // A full disk or a closed stderr is no reason to stop mail.
-  destination.on('error', () => {})
+export function openLog(first: LogOptions): OpenLog {
+  let options = first
+  let destination = destinationOf(first)
+  let current = sinkLog(destination, first)
   return {
-    log: sinkLog(destination, options),
-    reopen: () => {
-      if (options.file !== null) destination.reopen()
+    log: following(() => current),
+    reopen: (config) => {
+      const next = { ...options, ...wantedBy(config) }
+      // Not SonicBoom's own reopen: one that failed makes the next close the old descriptor twice.
+      const opened = destinationOf(next)
+      const before = destination
+      options = next
+      destination = opened
+      current = sinkLog(opened, next)
+      before.flushSync()
+      // Descriptor 2 it leaves open.
+      before.destroy()
     },
     flush: () => destination.flushSync(),
+  }
+}
+
+function destinationOf({ file }: LogOptions): Destination {
+  // Written at once: a line about a crash must not die with it.
+  const destination = pino.destination({ dest: file ?? 2, sync: true, append: true, mkdir: false })
+  // A full disk or a closed stderr is no reason to stop mail.
+  destination.on('error', () => {})
+  return destination
+}
+
+type Destination = ReturnType<typeof pino.destination>
+
+/** A log that is made anew from the one above it when that was replaced. */
+function following(above: () => Log, make: (log: Log) => Log = (log) => log): Log {
+  let madeFrom = above()
+  let made = make(madeFrom)
+  const current = (): Log => {
+    const log = above()
+    if (log !== madeFrom) {
+      madeFrom = log
+      made = make(log)
+    }
+    return made
+  }
+  return {
+    write: (level, event, fields) => current().write(level, event, fields),
+    child: (fields) => following(current, (log) => log.child(fields)),
   }
 }
 
@@ -107,5 +147,9 @@ function levelOf(config: Config): LogLevel {
 
 /** As the configuration wants it. */
 export function logOf(config: Config, fields: LogFields): OpenLog {
-  return openLog({ file: config.log, level: levelOf(config), format: config['log-format'], fields })
+  return openLog({ ...wantedBy(config), fields })
+}
+
+function wantedBy(config: Config): Omit<LogOptions, 'fields'> {
+  return { file: config.log, level: levelOf(config), format: config['log-format'] }
 }

@@ -1,7 +1,7 @@
 /** Listeners, hosts and certificates over real handshakes. */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { connect as connectPlain, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -9,7 +9,7 @@ import { type TestContext, test } from 'node:test'
 import { connect } from 'node:tls'
 import { parseConfigFile } from '../../src/base/config/config-file.ts'
 import { GatewayError } from '../../src/base/errors.ts'
-import { silentLog } from '../../src/base/log.ts'
+import { type LogFields, silentLog } from '../../src/base/log.ts'
 import { selfSigned } from '../../src/net/certificates.ts'
 import { acceptTls, upstreamTls } from '../../src/net/tls.ts'
 import { CertificateStore } from '../../src/workers/certificate-store.ts'
@@ -195,6 +195,26 @@ test('TLS 1.3 alone by choice', async (t) => {
   const { handshake } = await stage(t, {}, { tls: { min: '1.3' } })
   assert.equal((await handshake(null)).name, 'main.example')
   await assert.rejects(handshake(null, { maxVersion: 'TLSv1.2' }), { code: 'IO' })
+})
+
+test('a private key that everybody can read is told of, once for each time that it changes', async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'vm-listener-'))
+  t.after(() => rmSync(directory, { recursive: true, force: true }))
+  const files = putCertificate(directory, 'one.example')
+  const told: string[] = []
+  const log = {
+    ...silentLog,
+    write: (_: string, __: string, fields?: LogFields) => void told.push(String(fields?.reason)),
+  }
+  const store = new CertificateStore(10, Buffer.alloc(48, 7), log, () => performance.now() * 1e6)
+  const load = () => store.context({ ...files, minVersion: 'TLSv1.2', isResumable: true })
+  chmodSync(files.pkey, 0o640)
+  await load()
+  assert.deepEqual(told, [])
+  const open = putCertificate(directory, 'two.example')
+  chmodSync(open.pkey, 0o644)
+  for (let i = 0; i < 2; i++) await store.context({ ...open, minVersion: 'TLSv1.2', isResumable: true })
+  assert.deepEqual(told, ['can be read by everybody: chmod 640, and change the key'])
 })
 
 test('level none: no TLS at all', async (t) => {

@@ -1,6 +1,12 @@
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
-import { pinoLog } from '../../src/workers/log.ts'
+import { mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import { parseConfigFile } from '../../src/base/config/config-file.ts'
+import { programConfig } from '../../src/base/config/merge.ts'
+import type { Config } from '../../src/base/config/options.ts'
+import { logOf, type OpenLog, pinoLog } from '../../src/workers/log.ts'
 
 function written(write: (log: ReturnType<typeof pinoLog>) => void): Record<string, unknown>[] {
   const lines: string[] = []
@@ -32,4 +38,53 @@ test('fields of forbidden names are not shown', () => {
     [line!.password, line!.VESkey, line!.subject, line!.reason],
     ['[secret]', '[secret]', '[secret]', 'r'],
   )
+})
+
+function openedIn(t: TestContext): {
+  readonly opened: OpenLog
+  readonly at: (name: string) => string
+  read(name: string): string[]
+} {
+  const directory = mkdtempSync(join(tmpdir(), 'vm-log-'))
+  t.after(() => rmSync(directory, { recursive: true }))
+  const at = (name: string): string => join(directory, name)
+  const read = (name: string): string[] => readFileSync(at(name), 'utf8').trim().split('\n')
+  return { opened: logOf(loggingTo(at('a')), { pid: 1 }), at, read }
+}
+
+const loggingTo = (file: string, more: object = {}): Config =>
+  programConfig(parseConfigFile(JSON.stringify({ '*': { log: file, ...more } }), 'x'))
+const descriptors = (): number => readdirSync('/proc/self/fd').length
+
+test('a file that was rotated is opened anew, by children that were made before, too', (t) => {
+  const { opened, at, read } = openedIn(t)
+  const child = opened.log.child({ session: 7 })
+  child.write('info', 'before')
+  const before = descriptors()
+  renameSync(at('a'), at('a.1'))
+  opened.reopen(loggingTo(at('a')))
+  child.write('info', 'after')
+  assert.match(read('a.1').join(), /"session":7,"msg":"before"/)
+  assert.match(read('a').join(), /^\{[^\n]*"session":7,"msg":"after"\}$/)
+  assert.equal(read('a.1').length, 1)
+  assert.ok(descriptors() <= before + 1)
+})
+
+test('another configuration: its file, its format, its level', (t) => {
+  const { opened, at, read } = openedIn(t)
+  opened.log.write('debug', 'too fine')
+  opened.reopen(loggingTo(at('b'), { 'log-format': 'classic', debug: true }))
+  opened.log.write('debug', 'fine enough')
+  assert.deepEqual(read('a'), [''])
+  assert.match(read('b').join(), /^[A-Z][a-z]{2} .* fine-enough$/)
+})
+
+test('what cannot be opened leaves the log what it was, and the next one is taken', (t) => {
+  const { opened, at, read } = openedIn(t)
+  assert.throws(() => opened.reopen(loggingTo(at('absent/a'))), /ENOENT/)
+  opened.log.write('info', 'still here')
+  assert.match(read('a').join(), /still here/)
+  opened.reopen(loggingTo(at('b')))
+  opened.log.write('info', 'there')
+  assert.match(read('b').join(), /there/)
 })

@@ -3,19 +3,18 @@
  * stands in the file, what is wrong, what to do. Changes nothing, but for an object that it puts into the spool's bucket
  * and deletes again. Exit 0 when all is well (warnings included), 1 when something is not, 67 when the file cannot be read.
  */
-import { existsSync, readFileSync, statSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { Command } from 'commander'
 import { type ConfigFile, parseConfigFile, SERVICES } from '../base/config/config-file.ts'
 import { printManual } from '../base/config/manual.ts'
 import { daemonConfig, programConfig } from '../base/config/merge.ts'
 import { layersOf, reasonOf, whereSet } from '../base/config/places.ts'
-import { silentLog } from '../base/log.ts'
 import { fastPath } from '../engine/seal/native.ts'
+import { warningsOf } from '../guard/guard.ts'
 import { Networks } from '../net/address.ts'
 import { certificatesIn } from '../net/certificate-file.ts'
 import { OAuthKeys } from '../net/now/oauth-key.ts'
 import { ProviderNetworks } from '../net/provider-networks.ts'
-import { loadBanners } from '../workers/banners.ts'
 import { checkBuckets } from './check/buckets.ts'
 import { Certificates, checkCertificates } from './check/certificates.ts'
 import { checkHosts } from './check/hosts.ts'
@@ -25,6 +24,7 @@ import { checkRedis } from './check/redis.ts'
 import { Report, whereFailed } from './check/report.ts'
 import { checkRepository } from './check/repository.ts'
 import { checkRights } from './check/rights.ts'
+import { textFindings } from './check/texts.ts'
 import { configFailure, DEFAULT_CONFIG } from './daemon.ts'
 import { repositoryArguments } from './repository-companion.ts'
 
@@ -65,10 +65,7 @@ export async function runCheck(options: CheckOptions, print: (line: string) => v
   const report = new Report(print)
   const file = readConfig(options.conf)
   report.tell('ok', `${options.conf}: syntax`)
-  for (const warning of file.warnings) report.tell('warn', warning)
-  if ((statSync(options.conf).mode & 0o004) !== 0) {
-    report.tell('warn', `${options.conf} can be read by everybody: chmod 640`)
-  }
+  for (const warning of warningsOf(file)) report.tell('warn', warning)
   const served = listenersOf(file, report)
   const certificates = new Certificates(nowMs)
   checkCertificates(served, certificates, report)
@@ -130,13 +127,7 @@ function checkDaemons(file: ConfigFile, report: Report): void {
     attempt('limits.providerNetworks', () => new ProviderNetworks(config['limits.providerNetworks'] ?? []))
     const { caBundle } = config
     if (caBundle !== null) attempt('caBundle', () => certificatesIn(caBundle))
-    loadBanners(config, {
-      ...silentLog,
-      write: (_, event, fields) => {
-        const where = whereSet(event === 'manifest' ? 'manifest' : 'banner', layers)
-        fail(`${where}: ${fields?.file}: ${fields?.reason}`)
-      },
-    })
+    for (const finding of textFindings(config, layers)) fail(finding)
   }
 }
 

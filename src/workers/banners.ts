@@ -58,9 +58,10 @@ const Section = z.looseObject({ href: z.string() })
 function appSection(file: string, viewerUrl: string | null, log: Log): unknown {
   const failed = (reason: string): void => log.write('error', 'manifest', { file, reason })
   const content = readBounded(file, MAX_MANIFEST_OCTETS, failed)
-  if (content === null || viewerUrl === null) return null
+  if (content === null) return null
   try {
     const manifest: unknown = JSON.parse(content.toString('utf8'))
+    if (viewerUrl === null) return null
     const url = new URL(viewerUrl)
     let best: z.infer<typeof Section> | null = null
     for (const section of sectionsOf(manifest)) {

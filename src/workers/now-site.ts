@@ -128,7 +128,8 @@ async function openVault(
 }
 
 /** An object, literal JSON, or a file's name; what is no JSON is not published. */
-function manifestOf(manifest: Config['now.manifest'], log: Log): string | null {
+/** Never throws: without what cannot be used, which the log is told. */
+export function manifestOf(manifest: Config['now.manifest'], log: Log): string | null {
   if (manifest === null) return null
   if (typeof manifest !== 'string') return JSON.stringify(manifest)
   try {

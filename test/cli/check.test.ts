@@ -197,6 +197,28 @@ test('ten thousand host files: all are looked at, and little is said', async (t)
   assert.ok(lines.length < 40)
 })
 
+test('headers and manifests that the daemon could not use, of the program and of hosts', async (t) => {
+  const stage = await Stage.start(t)
+  const hosts = join(stage.directory, 'hosts')
+  mkdirSync(hosts)
+  const manifest = stage.put('manifest.json', '{"app": ')
+  const host = { '*': { now: { headers: ['no colon here'] } }, now: { manifest } }
+  writeFileSync(join(hosts, 'one.example.conf'), JSON.stringify(host, null, 1))
+  const now = { headers: ['X-Good: 1', 'X-Bad'], manifest: stage.put('other.json', 'x') }
+  const sni = { prefix: `${hosts}/`, suffix: '.conf' }
+  const one = await daemon({ server: 'now', tls: stage.pair('one.example') })
+  const fails = about(await stage.said({ sni, now, manifest }, [one]), /^FAIL/)
+  const found = (what: RegExp): void => {
+    assert.equal(about(fails, what).length, 1, `${what}\n${fails.join('\n')}`)
+  }
+  found(/vesmail\.conf:\d+:\d+: manifest: \S+manifest\.json: .*JSON/)
+  found(/vesmail\.conf:\d+:\d+: now\.manifest: not JSON: name a file of JSON/)
+  found(/vesmail\.conf:\d+:\d+: now\.headers: "X-Bad" is not "Name: value"/)
+  found(/one\.example\.conf:\d+:\d+: \*\.now\.headers: "no colon here" is not/)
+  found(/one\.example\.conf:\d+:\d+: now\.manifest: \S+manifest\.json: .*JSON/)
+  assert.equal(fails.length, 5)
+})
+
 test('ports: who has them, which exclude each other, which address is none of ours', async (t) => {
   const stage = await Stage.start(t)
   const tls = { level: 'none' }
@@ -230,7 +252,9 @@ test('ports: who has them, which exclude each other, which address is none of ou
 test('the ports of the gateway that runs with this file are as they should be', async (t) => {
   const stage = await Stage.start(t)
   const one = await daemon({ tls: { level: 'none' } })
-  await stage.said({}, [one])
+  const [port] = await freePorts(1)
+  const embedded = { repository: { listen: `127.0.0.1:${port}`, data: join(stage.directory, 'repository') } }
+  await stage.said(embedded, [one])
   const child = spawn(VESMAIL, ['daemon', '-C', stage.conf], { stdio: ['ignore', 'ignore', 'pipe'] })
   const exited = once(child, 'exit')
   t.after(async () => {
@@ -242,7 +266,8 @@ test('the ports of the gateway that runs with this file are as they should be', 
     told += text
     if (told.includes('"msg":"ready"')) break
   }
-  const lines = await stage.said({}, [one])
+  const lines = await stage.said(embedded, [one])
+  assert.equal(about(lines, /^ok .*repository\.listen: .*: the running gateway listens there/).length, 1, told)
   assert.equal(
     about(lines, new RegExp(`^ok .*the running gateway listens there \\(process ${child.pid}\\)$`)).length,
     1,

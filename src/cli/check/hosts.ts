@@ -8,11 +8,13 @@ import { type ConfigFile, type DaemonEntry, parseConfigFile, printConfigError } 
 import { daemonConfig, hostConfig, isSet } from '../../base/config/merge.ts'
 import { layersOf, reasonOf, whereSet } from '../../base/config/places.ts'
 import { asGatewayError } from '../../base/errors.ts'
-import { silentLog } from '../../base/log.ts'
-import { loadBanners } from '../../workers/banners.ts'
 import { hostFileName } from '../../workers/host-files.ts'
 import { type Certificates, tellFindings } from './certificates.ts'
 import type { Report, Series } from './report.ts'
+import { textFindings } from './texts.ts'
+
+/** Of a host file: what {@link textFindings} looks at. */
+const TEXTS = ['banner', 'manifest', 'now.headers'] as const
 
 interface Folder {
   readonly prefix: string
@@ -107,13 +109,13 @@ function checkHost(name: string, folder: Folder, file: ConfigFile, certificates:
         )
       }
     }
-    const option = isSet('banner', ...blocks) ? 'banner' : isSet('manifest', ...blocks) ? 'manifest' : null
-    if (option === null || told.has(option)) continue
-    told.add(option)
-    loadBanners(config, {
-      ...silentLog,
-      write: (_, __, fields) => series.tell('FAIL', `${whereSet(option, layers)}: ${fields?.file}: ${fields?.reason}`),
-    })
+    if (!TEXTS.some((option) => isSet(option, ...blocks))) continue
+    for (const finding of textFindings(config, layers)) {
+      // That of the listener was told of there, too.
+      if (!finding.startsWith(`${path}:`) || told.has(finding)) continue
+      told.add(finding)
+      series.tell('FAIL', finding)
+    }
   }
 }
 

@@ -4,7 +4,7 @@ import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 export interface Holder {
   readonly pid: number
   readonly name: string
-  /** `vesmail daemon` */
+  /** `vesmail daemon`, or a process of its own: the embedded repository */
   readonly isGateway: boolean
 }
 
@@ -32,11 +32,16 @@ function listeningOn(port: number, table: string): string[] {
 }
 
 function holder(pid: number): Holder {
+  const parent = /^PPid:\s*(\d+)$/m.exec(textOf(`/proc/${pid}/status`))?.[1] ?? '0'
+  const isGateway = isDaemon(String(pid)) || isDaemon(parent)
+  return { pid, name: textOf(`/proc/${pid}/comm`).trim() || 'a program', isGateway }
+}
+
+function isDaemon(pid: string): boolean {
   const words = textOf(`/proc/${pid}/cmdline`).split('\0')
   const at = words.findIndex((word) => /(?:^|\/)vesmail(?:\.[jt]s)?$/.test(word))
-  const isGateway =
-    at >= 0 && words[at + 1] !== undefined && 'daemon'.startsWith(words[at + 1]!) && words[at + 1] !== ''
-  return { pid, name: textOf(`/proc/${pid}/comm`).trim() || 'a program', isGateway }
+  const command = at < 0 ? '' : (words[at + 1] ?? '')
+  return command !== '' && 'daemon'.startsWith(command)
 }
 
 /** Processes end while we look, and some are not ours to look into. */

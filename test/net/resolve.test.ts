@@ -48,6 +48,32 @@ test('the hosts file, numbers and names without a dot are for getaddrinfo, and n
   assert.deepEqual(asked.looked, [])
 })
 
+test('where a server has not answered, no search domain is asked: the name may be there', async () => {
+  const absentAndSilent = { resolve4: failed('ENODATA'), resolve6: failed('ETIMEOUT') }
+  const asked: string[] = []
+  const some = names({
+    resolve4: async (host) => {
+      asked.push(host)
+      return absentAndSilent.resolve4()
+    },
+    resolve6: absentAndSilent.resolve6,
+  })
+  await assert.rejects(resolveName('mx.example.org', some), { code: 'ETIMEOUT' })
+  assert.deepEqual(asked, ['mx.example.org'])
+  // Nor the next domain, where the first one's server is silent.
+  const silentDomain = names({
+    resolve4: async (host) => {
+      asked.push(host)
+      return host.endsWith('.inner.test')
+        ? ['10.0.0.7']
+        : failed(host.endsWith('.svc.test') ? 'ESERVFAIL' : 'ENOTFOUND')()
+    },
+  })
+  asked.length = 0
+  await assert.rejects(resolveName('mx.example.org', silentDomain), { code: 'ESERVFAIL' })
+  assert.deepEqual(asked, ['mx.example.org', 'mx.example.org.svc.test'])
+})
+
 test('what no server knows may be of a search domain', async () => {
   const asked: string[] = []
   const some = names({

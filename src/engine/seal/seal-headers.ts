@@ -228,7 +228,7 @@ class Drafting {
     const text = steadyText(field)
     this.#line(text, field)
     this.#keepAs(text, field)
-    if (countsInPlain(field.name)) this.#counted.push(field.bytes)
+    if (countsInPlain(field.name)) this.#counted.push(Buffer.from(text, 'latin1'))
   }
 
   #seal(field: HeaderField): void {
@@ -285,7 +285,7 @@ class Drafting {
     if (judged.kind === 'leaf') this.#seal(field)
     else if (judged.kind === 'message' && injected !== null) {
       this.#seal(field)
-      this.#moved.push(withEol(field, this.#eolOf(field)))
+      this.#moved.push(Buffer.from(steadyText(field) + this.#eolOf(field), 'latin1'))
     } else {
       if (judged.kind === 'multipart' && judged.alternative && takesBanners(encapsulation)) {
         this.#line('X-VESmail-Part: alternative', field)
@@ -308,7 +308,7 @@ class Drafting {
     const isToken = TOKEN.test(type.replace(/\r?\n/g, '').trim()) && !STRAY_CR.test(type)
     if (this.#dispositionWritten || !value.includes(';') || !isToken) return
     this.#dispositionWritten = true
-    const plain = Buffer.from(`Content-Disposition:${type}${this.#eolOf(field)}`, 'latin1')
+    const plain = Buffer.from(`Content-Disposition:${withoutBlankLines(type)}${this.#eolOf(field)}`, 'latin1')
     if (injected === null) this.#lines.push(plain)
     else this.#moved.push(plain)
   }
@@ -328,10 +328,15 @@ function isOneHeader(field: HeaderField): boolean {
 
 /**
  * What stands in plain of a field that is one header: without CRs too many in front of its line ends, of which a server
- * may drop some. Linear, since in such a field every run of CRs ends a line.
+ * may drop some, and without lines of nothing but white space. Linear, since in such a field every run of CRs ends a line.
  */
 function steadyText(field: HeaderField): string {
-  return field.bytes.toString('latin1').replace(/\r+(?=\r\n|$)/g, '')
+  return withoutBlankLines(field.bytes.toString('latin1').replace(/\r+(?=\r\n|$)/g, ''))
+}
+
+/** A continuation of white space only ends the whole header where a server trims it, and for some readers as it is. */
+function withoutBlankLines(text: string): string {
+  return text.replace(/\r?\n[ \t\v\f]+(?=\r?\n|$)/g, '')
 }
 
 function withEol(field: HeaderField, eol: Eol): Buffer {

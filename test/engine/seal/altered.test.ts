@@ -127,7 +127,7 @@ test('what others sealed, and earlier versions of ours, opens without a word', (
       assert.deepEqual(changesOf(openedFacts(copy, key)), NOTHING, name)
     }
   }
-  for (const name of ['long-multipart', 'long-unclosed', 'short-mixed']) {
+  for (const name of ['long-multipart', 'long-unclosed', 'short-mixed', 'digested-short', 'digested-long']) {
     const sealed = readFileSync(new URL(`earlier/${name}.sealed.eml`, import.meta.url))
     assert.deepEqual(changesOf(openedFacts(sealed)), NOTHING, name)
   }

@@ -14,6 +14,7 @@ export interface Place {
 }
 
 interface Kept extends Place {
+  readonly octets: number
   /** Undefined: still to come. */
   bytes: Buffer | null | undefined
 }
@@ -84,9 +85,13 @@ export class ClientOutput {
     for (const say of after) say()
   }
 
-  /** Keeps the place of an answer, here. Not while one is streamed. */
-  place(): Place {
+  /**
+   * Keeps the place of an answer, here. Not while one is streamed.
+   * @param octets that whoever is to fill it keeps for that
+   */
+  place(octets: number): Place {
     const place: Kept = {
+      octets: octets + PLACE_OCTETS,
       bytes: undefined,
       fill: (bytes) => {
         place.bytes = bytes
@@ -94,7 +99,7 @@ export class ClientOutput {
       },
     }
     this.#held.push(place)
-    this.#heldOctets += PLACE_OCTETS
+    this.#heldOctets += place.octets
     return place
   }
 
@@ -160,7 +165,7 @@ export class ClientOutput {
       const bytes = Buffer.isBuffer(each) ? each : each.bytes
       if (bytes === undefined) break
       done++
-      this.#heldOctets -= Buffer.isBuffer(each) ? each.length + ENTRY_OCTETS : PLACE_OCTETS
+      this.#heldOctets -= Buffer.isBuffer(each) ? each.length + ENTRY_OCTETS : each.octets
       if (bytes !== null) this.#send(bytes)
     }
     if (done > 0) this.#held.splice(0, done)

@@ -70,6 +70,8 @@ export class FetchWork implements Work {
   #units: Unit[] = []
   /** Answers taken of the question under way, and those that were too much to be held: they are asked for again. */
   #taken = 0
+  #letGo: number[] = []
+  /** Let go before, and not asked for since: they are behind those of the question under way. */
   #again: number[] = []
   #tooMuch = false
   /** Not answered, and not known to be plain or sealed. */
@@ -291,13 +293,13 @@ export class FetchWork implements Work {
       // Newer than what is known: this one and those behind it are asked for again, with evidence.
       this.#evidence = evidenceFor(this.#fetch.items)
       this.#tooMuch = true
-      if (number !== null) this.#keep(this.#again, number)
+      if (number !== null) this.#keep(this.#letGo, number)
       this.#tellNews(answer, bytes)
       return true
     }
     this.#met(answer, verdict.is)
     if (this.#holdsTooMuch) {
-      if (number !== null) this.#keep(this.#again, number)
+      if (number !== null) this.#keep(this.#letGo, number)
       this.#tellNews(answer, bytes)
       return true
     }
@@ -305,7 +307,12 @@ export class FetchWork implements Work {
     if (verdict.is === 'plain') for (const piece of verdict.pieces) this.#host.toClient(piece)
     else if (number !== null && !this.#stopped) {
       const pattern = lightPattern(Buffer.concat(verdict.pieces))
-      this.#units.push({ kind: 'sealed', number, uid, placed: { place: this.#host.place(), pattern } })
+      this.#units.push({
+        kind: 'sealed',
+        number,
+        uid,
+        placed: { place: this.#host.place(pattern.bytes.length), pattern },
+      })
     }
     return true
   }
@@ -355,6 +362,8 @@ export class FetchWork implements Work {
 
   /** What is left of the set, if anything is. */
   #askAgain(): void {
+    this.#again = this.#letGo.concat(this.#again)
+    this.#letGo = []
     if (this.#again.length > 0 && this.#evidence !== null) {
       this.#askBoth(this.#evidence, this.#takeAgain(), this.#fetch.partModifiers)
     } else if (this.#unsure.length > 0 && !this.#stopped) {

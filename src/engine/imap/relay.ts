@@ -87,7 +87,7 @@ export class Relay {
       nextTag: () => `VES${++this.#ownTag}`,
       toUpstream: (bytes) => out.send('upstream', bytes),
       toClient: (bytes) => output.send(bytes),
-      place: () => output.place(),
+      place: (octets) => output.place(octets),
       held: {
         limitOctets,
         get octets() {

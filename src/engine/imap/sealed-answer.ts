@@ -7,7 +7,7 @@ import type { SealedSizes } from '../seal/exactness.ts'
 import type { Place } from './client-output.ts'
 import { stringAt } from './cursor.ts'
 import { type FetchCommand, isContent, setsSeen } from './fetch-command.ts'
-import type { ContentItem, FetchItem } from './fetch-items.ts'
+import { ATTRIBUTES, type ContentItem, type FetchItem } from './fetch-items.ts'
 import { LargeStream } from './large-stream.ts'
 import { isDeclared, sameSizes, sizesOf, withSizes } from './message-sizes.ts'
 import type { OpenRun } from './open-run.ts'
@@ -252,7 +252,9 @@ export class SealedAnswer {
     if (this.#place !== null) return false
     if (this.#pattern !== null) {
       // Newer flags than the pattern has: an answer with the old ones must not follow them.
-      for (const { name, label, value } of answer.items) this.#news.set(name, bytes.subarray(label[0], value[1]))
+      for (const { name, label, value } of answer.items) {
+        if (ATTRIBUTES.has(name)) this.#news.set(name, Buffer.from(bytes.subarray(label[0], value[1])))
+      }
       return false
     }
     if (this.#patternTag === null || !this.#isPattern(answer, bytes)) return false

@@ -69,8 +69,8 @@ export interface WorkHost {
   nextTag(): string
   toUpstream(bytes: Buffer | string): void
   toClient(bytes: Buffer | string): void
-  /** Keeps the place of an answer in the order of what goes to the client; not to be used beside `stream`. */
-  place(): Place
+  /** Keeps the place of an answer in the order of what goes to the client; not to be used beside `stream`. @param octets kept to fill it */
+  place(octets: number): Place
   /** Octets that wait behind places, and how many a work should let wait. */
   readonly held: { readonly octets: number; readonly limitOctets: number }
   /** A response that is too large to be held begins: until `streamed(true)` nothing else goes to the client. */

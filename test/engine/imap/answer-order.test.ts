@@ -138,6 +138,18 @@ describe('answers without bodies', () => {
     })
   }
 
+  it('are in order though less can be held of those that are asked for again', () => {
+    const kinds = Array.from({ length: 300 }, (_, i) => ({ sealed: i % 7 === 2, octets: i < 40 ? 300 : 20 * i }))
+    const { plain, messages } = mailboxOf(kinds)
+    const server = new ModelServer([...messages], () => '')
+    const stage = selected()
+    const items = '(UID BODY.PEEK[HEADER])'
+    stage.client(`c UID FETCH 1:* ${items}\r\n`)
+    const out = stage.converse((line) => server.answer(line), [])
+    const sent = [whole('c', true, items)]
+    checkView(out, { told: [], sent, plain, uids: [...plain.keys()], ordered: true, now: [] })
+  })
+
   it('of plain messages behind a sealed one are asked for again in few questions', () => {
     const kinds = Array.from({ length: 1200 }, (_, i) => ({ sealed: i === 1, octets: 700 }))
     const { plain, messages } = mailboxOf(kinds)
@@ -153,6 +165,24 @@ describe('answers without bodies', () => {
     const sent = [whole('c', true, items)]
     checkView(out, { told: [], sent, plain, uids: [...plain.keys()], ordered: true, now: [] })
     assert.ok(asked.length < 15 && asked.every((line) => line.length < 8192), `${asked.length} questions`)
+  })
+
+  it('of sealed ones with long attributes wait within the bound, too', () => {
+    const { plain, messages } = mailboxOf(Array.from({ length: 30 }, () => ({ sealed: true, octets: 9 })))
+    for (const message of messages) message.flags = 'k'.repeat(20_000)
+    const server = new ModelServer([...messages], () => '')
+    const stage = selected()
+    const items = '(FLAGS UID ENVELOPE)'
+    stage.client(`c UID FETCH 1:* ${items}\r\n`)
+    const asked: string[] = []
+    const out = stage.converse((line) => {
+      asked.push(line)
+      return server.answer(line)
+    }, [])
+    const sent = [whole('c', true, items)]
+    checkView(out, { told: [], sent, plain, uids: [...plain.keys()], ordered: true, now: server.messages })
+    // Four fill what may wait.
+    assert.ok(asked.filter((line) => line.includes('FLAGS UID ENVELOPE')).length > 4, asked.join('\n'))
   })
 
   const MARK = 'BODY[HEADER.FIELDS (X-VESMAIL-ID)]'
@@ -269,7 +299,7 @@ describe('what goes to the client', () => {
         const expected = places.map((isPlace, i) => {
           if (!isPlace) output.send(`${i} `)
           else {
-            const place = output.place()
+            const place = output.place(0)
             open.push(() => place.fill(i % 5 === 0 ? null : Buffer.from(`${i} `)))
           }
           return isPlace && i % 5 === 0 ? '' : `${i} `
@@ -283,9 +313,20 @@ describe('what goes to the client', () => {
     )
   })
 
+  it('counts what is kept to fill a place', () => {
+    const { output, taken } = made(10_000)
+    output.place(4000)
+    const second = output.place(4000)
+    assert.ok(output.heldOctets > 8000 && output.heldOctets < 12_000)
+    second.fill(null)
+    output.send('x'.repeat(2000))
+    assert.equal(taken().length, 2000)
+    assert.equal(output.heldOctets, 0)
+  })
+
   it('goes on without the answers it waits for when it is too much', () => {
     const { output, taken, givenUp } = made(3000)
-    const place = output.place()
+    const place = output.place(0)
     output.send('a'.repeat(1000))
     assert.equal(taken(), '')
     output.send('b'.repeat(1000))

@@ -148,7 +148,7 @@ describe('what goes to the client', () => {
               break
             }
             case 'place':
-              if (left === null && stream === null) places.push({ place: output.place(), name: `f${++names}` })
+              if (left === null && stream === null) places.push({ place: output.place(0), name: `f${++names}` })
               break
             case 'fill': {
               const first = places.shift()

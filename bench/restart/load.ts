@@ -23,6 +23,8 @@ export interface Seen {
   readonly greetings: number[]
   /** Milliseconds of cheap commands (NOOP, RSET): what a pause would show in. */
   readonly answers: number[]
+  /** Of both: what it was, and when it was over (performance.now). */
+  longest: { readonly ms: number; readonly what: string; readonly atMs: number }
   /** The first few of what should not be, for people. */
   readonly complaints: string[]
 }
@@ -38,6 +40,7 @@ export function nothingSeen(): Seen {
     accepted: new Set(),
     greetings: [],
     answers: [],
+    longest: { ms: 0, what: 'nothing', atMs: 0 },
     complaints: [],
   }
 }
@@ -228,13 +231,20 @@ export class Load {
     if (!gone.isGoodbye && seen.complaints.length < 20) seen.complaints.push(`client ${client}: ${gone.message}`)
   }
 
+  #waited(waits: number[], what: string, begunMs: number): void {
+    const atMs = performance.now()
+    const ms = atMs - begunMs
+    waits.push(ms)
+    if (ms > this.seen.longest.ms) this.seen.longest = { ms, what, atMs }
+  }
+
   async #open(port: number): Promise<Line> {
     const begun = performance.now()
     this.seen.connections++
     const line = await Line.open(port, this.#options.ca)
     const greeting = await line.read()
     if (!/^(220 |\* OK)/.test(greeting)) throw new Gone(`greeting ${greeting}`, false)
-    this.seen.greetings.push(performance.now() - begun)
+    this.#waited(this.seen.greetings, port === this.#options.imapsPort ? 'IMAP greeting' : 'SMTP greeting', begun)
     return line
   }
 
@@ -249,7 +259,7 @@ export class Load {
       this.#isIn(client)
       while (!this.#isOver || pending.message !== null) {
         pending.message ??= `restart-${process.pid}-${client}-${this.#nextMessage++}@bench.test`
-        await this.#timed(() => this.#smtp(line, 'RSET', '250'))
+        await this.#timed('RSET', () => this.#smtp(line, 'RSET', '250'))
         await this.#smtp(line, `MAIL FROM:<${from}>`, '250')
         await this.#smtp(line, `RCPT TO:<${to}>`, '250')
         await this.#smtp(line, 'DATA', '354')
@@ -270,7 +280,7 @@ export class Load {
       for (let n = 1; !this.#isOver; n++) {
         await this.#imap(line, `f${n}`, 'UID FETCH 1:3 (FLAGS RFC822.SIZE ENVELOPE BODYSTRUCTURE)')
         await this.#imap(line, `b${n}`, 'UID FETCH 1 BODY.PEEK[]')
-        await this.#timed(() => this.#imap(line, `n${n}`, 'NOOP'))
+        await this.#timed('NOOP', () => this.#imap(line, `n${n}`, 'NOOP'))
         await line.idle(this.#options.thinkMs)
       }
     } finally {
@@ -285,7 +295,7 @@ export class Load {
         line.write(`i${n} IDLE\r\n`)
         while (!(await line.read()).startsWith('+')) this.seen.commands++
         await line.idle(this.#options.thinkMs * 5)
-        await this.#timed(() => this.#imap(line, `i${n}`, 'DONE', ''))
+        await this.#timed('DONE', () => this.#imap(line, `i${n}`, 'DONE', ''))
       }
     } finally {
       line.close()
@@ -329,10 +339,10 @@ export class Load {
     }
   }
 
-  async #timed(run: () => Promise<void>): Promise<void> {
+  async #timed(what: string, run: () => Promise<void>): Promise<void> {
     const begun = performance.now()
     await run()
-    this.seen.answers.push(performance.now() - begun)
+    this.#waited(this.seen.answers, what, begun)
   }
 }
 

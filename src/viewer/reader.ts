@@ -17,6 +17,7 @@ import type { VaultSession } from '../ves/client/vault-session.ts'
 import { type NewKeys, VesClient } from '../ves/client/ves-client.ts'
 import { WebKeyOperations } from './keys.ts'
 import { PartReader } from './message/part-reader.ts'
+import { isCut, type Told, toldOf } from './message/told.ts'
 import { type ShownMessage, viewOf } from './message/view.ts'
 
 /** What the server tells the page about itself. */
@@ -52,16 +53,8 @@ export class ViewerError extends Error {
   }
 }
 
-export interface OpenedMail {
+export interface OpenedMail extends Told {
   readonly message: ShownMessage
-  /** The copy ends before the message does. */
-  readonly cut: boolean
-  /** Parts were taken out on its way, e.g. by a filter. */
-  readonly isIncomplete: boolean
-  /** Parts came in plain: the sender did not write them. */
-  readonly hasUnsealed: boolean
-  /** What stands in plain around the parts is not as it was sent. */
-  readonly isAltered: boolean
 }
 
 export interface ReaderParts {
@@ -183,7 +176,8 @@ export class Reader {
     const octets = { received: 0, ended: false }
     const opener = new Opener({ maxbufOctets: PIECE_OCTETS })
     const parts = new PartReader()
-    let cut = false
+    const endsAtLimit = (): boolean => octets.ended && octets.received === this.#parts.config.spoolOctets
+    let isBroken = false
     try {
       const opened = runTransform(opener, this.#received(sealed, octets, Number.isInteger(total) ? total : null), {
         'open-key': async (ask) => {
@@ -195,21 +189,16 @@ export class Reader {
       })
       for await (const piece of opened) parts.push(piece)
     } catch (error) {
-      const isBroken = error instanceof GatewayError && error.code === 'SEAL_BROKEN'
-      cut = isBroken && octets.ended && octets.received === this.#parts.config.spoolOctets
-      if (!cut) throw error
+      isBroken = error instanceof GatewayError && error.code === 'SEAL_BROKEN'
+      if (!isBroken || !endsAtLimit()) throw error
     }
-    if (opener.facts.encrypted === false) throw new ViewerError('not-sealed')
-    const root = parts.end(cut)
+    const { facts } = opener
+    if (facts.encrypted === false) throw new ViewerError('not-sealed')
+    const copy = { endsAtLimit: endsAtLimit(), isBroken }
+    const root = parts.end(isCut(facts, copy))
     if (root === null) throw new ViewerError('altered')
-    const { missingParts, unsealedParts, unsealedAt, altered } = opener.facts
-    return {
-      message: viewOf(root, unsealedAt),
-      cut,
-      isIncomplete: missingParts > 0,
-      hasUnsealed: unsealedParts > 0 || unsealedAt.length > 0,
-      isAltered: altered,
-    }
+    const told = toldOf(facts, { ...copy, shownOctets: parts.readOctets })
+    return { ...told, message: viewOf(root, facts.unsealedAt) }
   }
 
   async *#received(

@@ -12,7 +12,7 @@ const bob = gateway.passwords.bob!
 
 const CONTROLS = new Set([
   ...['button', 'link', 'textbox', 'checkbox', 'combobox', 'radio', 'slider', 'tab', 'menuitem', 'DisclosureTriangle'],
-  ...['Iframe', 'progressbar', 'image'],
+  ...['Iframe', 'progressbar', 'image', 'splitter'],
 ])
 
 interface AccessNode {
@@ -147,6 +147,7 @@ test('a new vault: the two keys, and what copies which', async () => {
   await page.getByLabel('Your e-mail address').fill('dave@lab.test')
   await page.getByRole('button', { name: 'Send me the link' }).click()
   await page.getByText('a mail with a link is on its way').waitFor()
+  await page.waitForFunction(() => /on its way/.test(document.activeElement?.textContent ?? ''))
   await page.goto(await onboardingLink('dave@lab.test'))
   await page.reload()
   await page.getByRole('button', { name: 'Set up my vault' }).click()
@@ -183,6 +184,7 @@ test('an opened message: all that is in it has a name, and nothing sticks out', 
     'A https://example',
     'BUTTON Show images',
     'IFRAME Text of',
+    'DIV Height of',
     'SUMMARY Forwarded',
     'BUTTON Save Within',
   ]
@@ -195,19 +197,63 @@ test('an opened message: all that is in it has a name, and nothing sticks out', 
   await page.close()
 })
 
-test('the text of a message is as high as its reader wants it', async () => {
+test('the text of a message is as high as its reader wants it: by mouse, by touch, by keyboard', async () => {
   const head = 'From: <alice@lab.test>\r\nTo: <bob@lab.test>\r\nSubject: High\r\nMessage-ID: <access-2@lab.test>\r\n'
   await send(`${head}Content-Type: text/html\r\n\r\n${'<p>line</p>'.repeat(200)}`)
   const page = await logIn('access-2@lab.test', 'bob@lab.test', bob)
   const frame = page.locator('.frame')
-  await frame.scrollIntoViewIfNeeded()
-  const before = (await frame.boundingBox())!
-  await page.mouse.move(before.x + before.width - 4, before.y + before.height - 4)
+  const handle = page.getByRole('separator', { name: 'Height of the text' })
+  const height = async (): Promise<number> => (await frame.boundingBox())!.height
+  await handle.scrollIntoViewIfNeeded()
+  const [before, place] = [await height(), (await handle.boundingBox())!]
+  const x = place.x + place.width / 2
+  await page.mouse.move(x, place.y + 10)
   await page.mouse.down()
-  await page.mouse.move(before.x + before.width - 4, before.y + before.height + 96, { steps: 5 })
+  // First up, over the mail's frame, which must not swallow it.
+  await page.mouse.move(x, place.y - 90, { steps: 5 })
+  const less = await height()
+  await page.mouse.move(x, place.y + 60, { steps: 5 })
   await page.mouse.up()
-  const after = (await frame.boundingBox())!
-  assert.ok(Math.abs(after.height - before.height - 100) <= 2, `${before.height} to ${after.height}`)
-  assert.equal(after.width, before.width)
+  const more = await height()
+  await page.mouse.move(x, place.y + 100)
+  assert.ok(Math.abs(less - before + 100) <= 2 && Math.abs(more - before - 50) <= 2, `${before}, ${less}, ${more}`)
+  assert.equal(await height(), more, 'let go')
+
+  await page.locator('iframe').focus()
+  // The way leads through the text.
+  const role = () => page.evaluate(() => document.activeElement?.getAttribute('role'))
+  for (let n = 0; n < 3 && (await role()) !== 'separator'; n++) await page.keyboard.press('Tab')
+  assert.equal(await role(), 'separator')
+  const value = async (): Promise<number> => Number(await handle.getAttribute('aria-valuenow'))
+  const values: number[] = [await value()]
+  for (const key of ['ArrowDown', 'ArrowUp', 'PageDown', 'Home', 'ArrowUp', 'End', 'ArrowDown']) {
+    await page.keyboard.press(key)
+    values.push(await value())
+    assert.ok(Math.abs((await height()) - (values.at(-1)! * 900) / 100) <= 5, key)
+  }
+  const [start = 0] = values
+  assert.deepEqual(values, [start, start + 5, start, start + 50, 20, 20, 1000, 1000])
+  assert.match((await handle.getAttribute('aria-valuetext')) ?? '', /^1000 % of the window$/)
+  await page.close()
+})
+
+test('what is pressed does not lose the place of who has no mouse', async () => {
+  const part = (type: string, body: string): string => `--b\r\nContent-Type: ${type}\r\n\r\n${body}\r\n`
+  await send(
+    'From: <alice@lab.test>\r\nTo: <bob@lab.test>\r\nSubject: Places\r\nMessage-ID: <access-3@lab.test>\r\n' +
+      'MIME-Version: 1.0\r\nContent-Type: multipart/alternative; boundary=b\r\n\r\n' +
+      part('text/plain', 'plain words') +
+      part('text/html', `<img src="https://localhost:1/i.png" alt="i">${'<p>line</p>'.repeat(200)}`) +
+      '--b--\r\n',
+  )
+  const page = await logIn('access-3@lab.test', 'bob@lab.test', bob)
+  const focused = (text: string) => page.waitForFunction((one) => document.activeElement?.textContent === one, text)
+  const press = (name: string) => page.getByRole('button', { name }).press('Enter')
+  await press('Show as plain text')
+  await focused('Show as formatted')
+  await press('Show as formatted')
+  await focused('Show as plain text')
+  await press('Show images from the internet')
+  await page.waitForFunction(() => document.activeElement?.tagName === 'IFRAME')
   await page.close()
 })

@@ -136,7 +136,8 @@ test('HTML with its own images; nested messages; attachments one by one and all;
     multipart('related', 'b4', [html, image]),
   ])
   const inner = `From: Dora <dora@lab.test>\r\nSubject: Within\r\n${multipart('mixed', 'b5', ['Content-Type: text/plain\r\n\r\ninner cormorant', attached('inner.bin', octets(5000))])}`
-  const nested = `Content-Type: message/rfc822\r\n\r\n${inner}`
+  // More in plain around the sealed parts than fits into the first block of its digest.
+  const nested = `Content-Type: message/rfc822\r\nContent-Description: ${'a long one '.repeat(60)}\r\n\r\n${inner}`
   const second = octets(2000).subarray(1000)
   const mail =
     head('rich-1@lab.test', 'Rich') + multipart('mixed', 'b2', [rich, nested, attached('second.bin', second)])
@@ -153,6 +154,7 @@ test('HTML with its own images; nested messages; attachments one by one and all;
   await page.getByText('See the dot.').waitFor()
   assert.match(await page.locator('.nested').innerText(), /Dora[\s\S]*inner cormorant[\s\S]*inner\.bin/)
 
+  assert.equal(await page.locator('.warning').count(), 0, 'nothing happened to it on its way')
   const outer = page.locator('article > .attachments')
   assert.deepEqual(await outer.locator('.name').allInnerTexts(), ['Within.eml', 'second.bin'])
   const saved: [string, Buffer][] = []

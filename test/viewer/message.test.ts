@@ -7,6 +7,7 @@ import { GatewayError } from '../../src/base/errors.ts'
 import { Opener } from '../../src/engine/seal/opener.ts'
 import { PartReader } from '../../src/viewer/message/part-reader.ts'
 import { decodeWords, parameterOf } from '../../src/viewer/message/text.ts'
+import { isCut, toldOf } from '../../src/viewer/message/told.ts'
 import { type ShownMessage, safeName, viewOf } from '../../src/viewer/message/view.ts'
 import { KEY, piecesOf, seal, through } from '../engine/seal/through.ts'
 
@@ -340,4 +341,55 @@ test('a part that came in plain is marked behind a thousand others, too', () => 
       [false, true],
     )
   }
+})
+
+test('a copy that is cut anywhere is told to be cut, and its last header not to be somebody else’s part', () => {
+  const file = '--b\r\nContent-Disposition: attachment\r\n\r\nx\r\n'
+  const sealed = seal(
+    Buffer.from(`Message-ID: <m@x>\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n${file.repeat(4)}--b--\r\n`),
+  )
+  const body = sealed.indexOf('\r\n\r\n') + 4
+  let halfHeaders = 0
+  let placeless = 0
+  for (let end = body; end < sealed.length - 6; end++) {
+    const opener = new Opener({ maxbufOctets: 1 << 16 })
+    const reader = new PartReader()
+    let isBroken = false
+    try {
+      reader.push(through(opener, [sealed.subarray(0, end)], { key: KEY }))
+    } catch (error) {
+      assert.ok(error instanceof GatewayError && error.code === 'SEAL_BROKEN')
+      isBroken = true
+    }
+    const { facts } = opener
+    const copy = { endsAtLimit: true, isBroken }
+    reader.end(isCut(facts, copy))
+    if (facts.unsealedParts > 0) halfHeaders++
+    const told = toldOf(facts, { ...copy, shownOctets: reader.readOctets })
+    // In the first line of a header the opener sees no header at all, and cannot say where.
+    const isPlaceless = facts.unsealedParts > facts.unsealedAt.length
+    if (isPlaceless) placeless++
+    assert.deepEqual(told, { cut: true, isIncomplete: false, hasUnsealed: isPlaceless, isAltered: false }, `${end}`)
+    // Of another length it was not the spool that cut it.
+    assert.equal(toldOf(facts, { ...copy, endsAtLimit: false, shownOctets: reader.readOctets }).cut, false)
+  }
+  assert.ok(halfHeaders > 2 * placeless, 'where a header is cut, the opener cannot know that its part is sealed')
+})
+
+test('a part in plain in place of a sealed one is told, also where the copy is cut further on', () => {
+  const long = `Content-Disposition: attachment\r\n\r\n${'x'.repeat(2000)}`
+  const sealed = seal(
+    Buffer.from(
+      `Message-ID: <m@x>\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nhello\r\n--b\r\n${long}\r\n--b--\r\n`,
+    ),
+  ).toString('latin1')
+  const forged = sealed.replace(
+    /Content-Type: application\/vnd\.ves\.encrypted\r\nContent-Transfer-Encoding: base64\r\n\r\n[^\r]*/,
+    '\r\npay to another account',
+  )
+  assert.notEqual(forged, sealed)
+  const opener = new Opener({ maxbufOctets: 1 << 16 })
+  assert.throws(() => through(opener, [Buffer.from(forged.slice(0, -300), 'latin1')], { key: KEY }), GatewayError)
+  const { facts } = opener
+  assert.equal(toldOf(facts, { endsAtLimit: true, isBroken: true, shownOctets: 1 << 20 }).hasUnsealed, true)
 })

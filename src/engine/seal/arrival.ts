@@ -88,6 +88,10 @@ export class Arrival {
     if (this.#sealedLeaves.length <= MAX_LISTED_PARTS) this.#sealedLeaves.push(entry)
   }
 
+  get unsealedParts(): number {
+    return this.#unsealedParts
+  }
+
   /** A leaf begins that is not sealed: none of the message's. There is no more to learn from its structure. */
   unsealedLeaf(): void {
     this.#unsealedParts++

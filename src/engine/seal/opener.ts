@@ -60,6 +60,8 @@ export interface OpenFacts extends Changes {
   readonly unsealedAt: readonly number[]
   /** When it is done: long leaves whose layout did not come back, since what describes it was taken away on the way. */
   readonly layoutLost: number
+  /** So far, also of a message that is broken further on. */
+  readonly unsealedParts: number
 }
 
 interface Frame {
@@ -145,6 +147,7 @@ export class Opener implements Transform {
       unsealedAt: this.#unsealedAt,
       layoutLost: this.#layoutLost,
       ...this.#changes,
+      unsealedParts: this.#arrival?.unsealedParts ?? 0,
     }
   }
 

@@ -73,6 +73,11 @@ export class PartReader {
     this.#run()
   }
 
+  /** Of what was pushed, up to the last event; a header that did not end comes behind. */
+  get readOctets(): number {
+    return this.#octets
+  }
+
   /** @param cut the message goes on, but not here @returns the root; null where there was nothing at all */
   end(cut: boolean): Part | null {
     if (cut) {

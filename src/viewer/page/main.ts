@@ -111,14 +111,21 @@ async function open(messageId: string, email: string, veskey: string, place: Ele
   } else if (told.on === 'failed') showFailure(place, told.failure, told.detail)
 }
 
+/** Who hears the page is told once that it goes on, and may ask the bar how far; who sees it reads that beside it. */
 function showProgress(octets: number, total: number | null): void {
   const text =
     total === null
       ? say('received', { octets: sayOctets(octets) })
       : say('receivedOf', { octets: sayOctets(octets), total: sayOctets(total) })
-  const bar = el('progress', { max: total ?? 1, attributes: { 'aria-label': text } })
+  let bar = status.querySelector('progress')
+  if (bar === null) {
+    bar = el('progress', {})
+    status.replaceChildren(el('span', { attributes: { 'aria-hidden': 'true' } }), bar)
+  }
+  status.querySelector('span')!.textContent = text
+  bar.setAttribute('aria-label', text)
+  bar.max = total ?? 1
   if (total !== null) bar.value = octets
-  status.replaceChildren(text, bar)
 }
 
 // ── a vault for who has none ──
@@ -136,7 +143,10 @@ function onboardingCard(messageId: string | null, address = ''): HTMLElement {
       const told = await ask({ do: 'ask-for-link', email })
       if (told.on === 'failed') return showFailure(card, told.failure, told.detail)
       if (messageId !== null) localStorage.setItem(WAITING, messageId)
-      card.replaceChildren(el('p', { attributes: { role: 'status' } }, say('linkSent', { email })))
+      const sent = el('p', { tabIndex: -1 }, say('linkSent', { email }))
+      card.replaceChildren(sent)
+      // The button that had the focus is gone; here it is read out, too.
+      sent.focus()
       status.textContent = ''
     },
   )

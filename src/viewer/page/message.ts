@@ -2,6 +2,7 @@
 import type { Attachment, Section, ShownMessage } from '../message/view.ts'
 import type { OpenedMail } from '../reader.ts'
 import { button, el } from './dom.ts'
+import { heightHandle } from './frame-height.ts'
 import { cleanHtml, dataUrls } from './html.ts'
 import { saveAll, saveFile } from './save.ts'
 import { say, sayOctets } from './texts.ts'
@@ -18,7 +19,7 @@ export function mailView(
     'article',
     { className: 'mail' },
     cut ? el('p', { className: 'warning' }, say('cut')) : null,
-    isIncomplete && !cut ? el('p', { className: 'warning' }, say('taken')) : null,
+    isIncomplete ? el('p', { className: 'warning' }, say('taken')) : null,
     hasUnsealed ? el('p', { className: 'warning' }, say('unsealed')) : null,
     isAltered ? el('p', { className: 'warning' }, say('around')) : null,
     ...messageView(message, 2),
@@ -107,7 +108,12 @@ function withLinks(text: string): (Node | string)[] {
 
 function htmlView(section: Extract<Section, { kind: 'html' }>): HTMLElement {
   const holder = el('div', { className: 'html' })
-  const show = async (withRemote: boolean): Promise<void> => {
+  /** What was pressed is gone with what it changed: the focus goes on to what came in its place. */
+  const replace = (parts: readonly (Node | null)[], focused: HTMLElement | null): void => {
+    holder.replaceChildren(...parts.filter((part) => part !== null))
+    focused?.focus()
+  }
+  const show = async (withRemote: boolean, focus: 'frame' | 'as-text' | null): Promise<void> => {
     const { html, hasRemote } = cleanHtml(section.html, await dataUrls(section.images), withRemote)
     const notice =
       hasRemote && !withRemote
@@ -115,26 +121,28 @@ function htmlView(section: Extract<Section, { kind: 'html' }>): HTMLElement {
             'div',
             { className: 'notice' },
             el('p', {}, say('remoteText')),
-            button(say('remote'), () => void show(true)),
+            button(say('remote'), () => void show(true, 'frame')),
           )
         : null
     const asText =
       section.text === null
         ? null
         : button(say('asText'), () => {
-            const back = button(say('asHtml'), () => void show(withRemote))
-            holder.replaceChildren(textView(section.text!, true), el('p', { className: 'actions' }, back))
+            const back = button(say('asHtml'), () => void show(withRemote, 'as-text'))
+            replace([textView(section.text!, true), el('p', { className: 'actions' }, back)], back)
           })
     const cut = section.complete ? null : el('p', { className: 'warning' }, say('cutHere'))
-    const parts = [notice, frameWith(html, withRemote), cut, asText].filter((part) => part !== null)
-    holder.replaceChildren(...parts)
+    const frame = frameWith(html, withRemote)
+    const place = el('div', { className: 'frame' }, frame)
+    const focused = focus === null ? null : focus === 'frame' ? frame : asText
+    replace([notice, place, heightHandle(place), cut, asText], focused)
   }
-  void show(false)
+  void show(false, null)
   return holder
 }
 
 /** The frame tells when it can take the message. */
-function frameWith(html: string, withRemote: boolean): HTMLElement {
+function frameWith(html: string, withRemote: boolean): HTMLIFrameElement {
   const frame = el('iframe', {
     title: say('messageText'),
     src: `${document.documentElement.dataset.frame}${withRemote ? '?images' : ''}`,
@@ -148,7 +156,7 @@ function frameWith(html: string, withRemote: boolean): HTMLElement {
     frame.contentWindow?.postMessage({ html, title: say('messageText') }, '*')
   }
   window.addEventListener('message', ready)
-  return el('div', { className: 'frame' }, frame)
+  return frame
 }
 
 function attachmentsView(attachments: readonly Attachment[], level: number): HTMLElement {

@@ -54,6 +54,8 @@ const en = {
   incomplete: 'incomplete, cannot be saved',
   nested: 'Forwarded message: {subject}',
   messageText: 'Text of the message',
+  height: 'Height of the text',
+  heightNow: '{percent} % of the window',
   asText: 'Show as plain text',
   asHtml: 'Show as formatted',
   remoteText: 'Images from the internet are not shown. Loading them tells the sender that you read the message.',

@@ -18,7 +18,8 @@ import {
 } from '../sasl/client.ts'
 import { filterLine, findCapabilities } from './capabilities.ts'
 import type { Framer } from './framer.ts'
-import { parseCode, parseHead } from './response.ts'
+import { parseHead } from './response.ts'
+import { withoutReferral } from './rewrites.ts'
 
 export interface LoggedIn {
   /** Upper-cased; as told after login. */
@@ -317,7 +318,7 @@ export class ProviderLogin {
 
   #authenticated(line: Buffer): void {
     const space = line.indexOf(0x20)
-    this.#okText = stripReferral(filterLine(line).subarray(space))
+    this.#okText = filterLine(withoutReferral(line)).subarray(space)
     if (findCapabilities(line) !== null || this.#untagged.some((each) => findCapabilities(each) !== null)) {
       this.#finish()
       return
@@ -372,13 +373,6 @@ class InitialLater implements SaslClient {
   succeeded(data: string | null): void {
     this.#client.succeeded(data)
   }
-}
-
-/** `[REFERRAL …]` would send the client round the proxy, with the proxy's password (RFC 2221). */
-function stripReferral(text: Buffer): Buffer {
-  const code = parseCode(Buffer.concat([Buffer.from('x'), text]))
-  if (code?.name !== 'REFERRAL') return text
-  return Buffer.concat([text.subarray(0, code.from - 1), text.subarray(code.to)])
 }
 
 function unexpected(line: Buffer): GatewayError {

@@ -20,7 +20,7 @@ import { OpenedCache } from './opened.ts'
 import { OutlineCache } from './outline-cache.ts'
 import type { LoggedIn } from './provider-login.ts'
 import { parseCode, parseFetchAnswer, parseHead, type ResponseHead, vanishedRanges } from './response.ts'
-import { rescaleAppendLimit } from './rewrites.ts'
+import { rescaleAppendLimit, withoutReferral } from './rewrites.ts'
 import { SearchWork } from './search-work.ts'
 import { countOf } from './sequence-set.ts'
 import { SizeMemory } from './size-memory.ts'
@@ -198,7 +198,7 @@ export class Relay {
     const { bytes } = piece
     switch (head.type) {
       case 'tagged':
-        this.#queue.tagged(head.tag, head.status === 'OK', bytes)
+        this.#queue.tagged(head.tag, head.status === 'OK', withoutReferral(bytes))
         return
       case 'continuation':
         if (active === null || active instanceof FetchWork) this.#toClient(bytes)
@@ -253,9 +253,7 @@ export class Relay {
       mailbox.prefix.forget()
     }
     if (/^\* BYE/i.test(line.toString('latin1', 0, 5))) this.#byeSeen = true
-    if (code?.name === 'REFERRAL') {
-      this.#toClient(Buffer.concat([line.subarray(0, code.from), line.subarray(code.to + 1)]))
-    } else this.#toClient(filterLine(line))
+    this.#toClient(filterLine(withoutReferral(line)))
   }
 
   #uidValidity(value: number): void {

@@ -1,6 +1,7 @@
-/** Commands and responses that pass with a word changed: ENABLE, and what tells of APPENDLIMIT. */
+/** Commands and responses that pass with a word changed: ENABLE, what tells of APPENDLIMIT, REFERRAL. */
 import { appendLimit, ENABLEABLE } from './capabilities.ts'
 import type { ClientCommand } from './command-reader.ts'
+import { parseCode } from './response.ts'
 
 /** ENABLE with what we cannot keep taken out; an ENABLE of nothing is refused as unknown capabilities are: by silence. */
 export function filterEnable(command: ClientCommand): ClientCommand {
@@ -21,4 +22,11 @@ export function rescaleAppendLimit(line: Buffer): Buffer {
     (_, name: string, limit: string) => `${name}${appendLimit(Number(limit))}`,
   )
   return Buffer.from(scaled, 'latin1')
+}
+
+/** `[REFERRAL …]` would send the client round the proxy, with the proxy's password (RFC 2221, RFC 2193). @param line of status, tagged or not */
+export function withoutReferral(line: Buffer): Buffer {
+  const code = parseCode(line)
+  if (code?.name !== 'REFERRAL') return line
+  return Buffer.concat([line.subarray(0, code.from), line.subarray(code.to + (line[code.to] === 0x20 ? 1 : 0))])
 }

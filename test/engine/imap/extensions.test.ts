@@ -56,7 +56,12 @@ const ROWS: readonly Row[] = [
     name: 'REPLACE',
     words: 'REPLACE',
     told: 'none',
-    refused: ['REPLACE 4 a {5+}\r\nhello', 'UID REPLACE 4 a ~{5+}\r\nhello'],
+    refused: [
+      'REPLACE 4 a {5+}\r\nhello',
+      'UID REPLACE 4 a ~{5+}\r\nhello',
+      'REPLACE 4 a CATENATE (URL "/b;UID=1")',
+      'UID REPLACE 4 a CATENATE (URL "/b;UID=1")',
+    ],
   },
   { name: 'UTF8=ACCEPT', words: 'UTF8=ACCEPT UTF8=ONLY', told: 'none', refused: ['APPEND a UTF8 (~{5+}\r\nhello)'] },
   {
@@ -109,7 +114,7 @@ const ROWS: readonly Row[] = [
   },
   {
     name: 'STATUS=SIZE, QUOTA',
-    words: 'STATUS=SIZE QUOTA QUOTA=RES-STORAGE',
+    words: 'STATUS=SIZE QUOTA QUOTASET QUOTA=RES-STORAGE',
     told: 'all',
     passes: [
       ['STATUS a (SIZE)', '* STATUS a (SIZE 560)\r\n'],
@@ -137,7 +142,12 @@ const ROWS: readonly Row[] = [
     name: 'CONVERT, ANNOTATE',
     words: 'CONVERT ANNOTATE-EXPERIMENT-1',
     told: 'none',
-    refused: ['CONVERT 1 ("text/plain")', 'FETCH 1 (ANNOTATION (/comment value))'],
+    refused: [
+      'CONVERT 1 ("text/plain")',
+      'UID CONVERT 1 ("text/plain")',
+      'CONVERSIONS "text/html" *',
+      'FETCH 1 (ANNOTATION (/comment value))',
+    ],
   },
   {
     name: 'OBJECTID, SAVEDATE',
@@ -153,7 +163,7 @@ const ROWS: readonly Row[] = [
   {
     name: 'UIDPLUS, MOVE, UNSELECT, ENABLE, ID, NAMESPACE, CHILDREN, SPECIAL-USE, LIST-EXTENDED, LIST-STATUS, LIST-METADATA, ACL, METADATA, INPROGRESS, LANGUAGE',
     words:
-      'UIDPLUS MOVE UNSELECT ENABLE ID NAMESPACE CHILDREN SPECIAL-USE CREATE-SPECIAL-USE LIST-EXTENDED LIST-STATUS LIST-METADATA ACL METADATA INPROGRESS LANGUAGE',
+      'UIDPLUS MOVE UNSELECT ENABLE ID NAMESPACE CHILDREN SPECIAL-USE CREATE-SPECIAL-USE LIST-EXTENDED LIST-STATUS LIST-METADATA LIST-MYRIGHTS ACL RIGHTS=texk METADATA METADATA-SERVER INPROGRESS LANGUAGE I18NLEVEL=1 I18NLEVEL=2',
     told: 'all',
     passes: [
       ['UID EXPUNGE 3:5', '* 3 EXPUNGE\r\n'],
@@ -166,7 +176,12 @@ const ROWS: readonly Row[] = [
       ['GETMETADATA "" /shared/comment', '* METADATA "" (/shared/comment {2}\r\nhi)\r\n'],
     ],
   },
-  { name: 'MESSAGELIMIT', words: 'MESSAGELIMIT=1000 SAVELIMIT=1000', told: 'none' },
+  {
+    name: 'MESSAGELIMIT',
+    words: 'MESSAGELIMIT=1000 SAVELIMIT=1000 UIDBATCHES',
+    told: 'none',
+    refused: ['UIDBATCHES 2000'],
+  },
   { name: 'anything else', words: 'X-NEW FANCY=1', told: 'none' },
 ]
 
@@ -190,6 +205,19 @@ describe('extensions', () => {
   it('APPENDLIMIT: what fits unsealed', () => {
     assert.equal(advertised('APPENDLIMIT=1408192'), 'APPENDLIMIT=1000000')
     assert.equal(advertised('APPENDLIMIT'), 'APPENDLIMIT')
+  })
+
+  it('REFERRAL is taken out of every status, tagged or not', () => {
+    for (const [command, tag] of [
+      ['b SELECT x', 'b'],
+      ['b APPEND x {2+}\r\nab', 'VES1'],
+      ['b FETCH 1 BODY[]', 'VES1'],
+    ]) {
+      const stage = Stage.ready()
+      stage.client(`${command}\r\n`)
+      stage.server(`* NO [REFERRAL imap://u@h/x] there\r\n${tag} NO [REFERRAL imap://u@h/x] Remote mailbox\r\n`)
+      assert.equal(stage.takeClient(), '* NO there\r\nb NO Remote mailbox\r\n')
+    }
   })
 
   it('MULTIAPPEND: all of the messages are sealed', () => {

@@ -118,8 +118,13 @@ async function route(request: HttpRequest, parts: NowParts, visitor: Visitor): P
     case 'POST':
       return request.path.startsWith(REPOSITORY_PATH) ? repository(request, parts) : post(request, parts, visitor)
     default:
-      return plain(405, 'Method not allowed')
+      return notAllowed('GET, HEAD, OPTIONS, POST, PUT')
   }
+}
+
+/** @param allow RFC 9110 §15.5.6: what this path would take */
+function notAllowed(allow: string): HttpResponse {
+  return plain(405, 'Method not allowed', { allow })
 }
 
 /** What is the same for everyone, always; null: it is not. */
@@ -148,7 +153,7 @@ function get({ path, query }: HttpRequest, parts: NowParts): HttpResponse {
     if (!parts.isSecure) return plain(426, 'TLS is required', { upgrade: 'TLS/1.2' })
     return parts.viewer(path.slice('/now/'.length), query) ?? plain(404, 'Not found')
   }
-  return plain(405, 'Method not allowed')
+  return notAllowed('OPTIONS, POST, PUT')
 }
 
 async function repository(request: HttpRequest, parts: NowParts): Promise<HttpResponse> {
@@ -170,7 +175,7 @@ async function post(request: HttpRequest, parts: NowParts, visitor: Visitor): Pr
         ? plain(404, 'Nothing is spooled here')
         : sendSealed(ask.messageId, ask.token, parts.spool)
     case 'opened':
-      if (request.path !== '/') return plain(405, 'Method not allowed')
+      if (request.path !== '/') return notAllowed('GET, HEAD, OPTIONS, POST, PUT')
       return parts.spool === null ? plain(404, 'Nothing is spooled here') : opened(ask, parts.spool, visitor)
   }
 }

@@ -102,8 +102,8 @@ export class MimeReader {
   }
 
   /**
-   * Before {@link enter}: does a delimiter of this boundary begin within so many octets, and none of a multipart around
-   * it before? Null: push more, or end.
+   * Before {@link enter}: does a delimiter of this boundary begin within so many octets, not the closing one, and none of
+   * a multipart around it before? Null: push more, or end.
    */
   hasParts(boundary: string, octets: number): boolean | null {
     const bytes = this.#window.view()
@@ -111,7 +111,11 @@ export class MimeReader {
     const isKnown = this.#ended || bytes.length >= octets + MAX_DELIMITER_OCTETS
     // The beginning is the beginning of a line.
     for (let at = this.#searched; at < octets; ) {
-      if (bytes.subarray(at, at + delimiter.length).equals(delimiter)) return true
+      const to = at + delimiter.length
+      if (bytes.subarray(at, to).equals(delimiter)) {
+        if (!this.#ended && bytes.length < to + DASHES.length) return null
+        return !bytes.subarray(to, to + DASHES.length).equals(DASHES)
+      }
       const match = this.#boundaries.match(bytes, at, bytes.length, this.#ended)
       if (match.found === 'yes') return false
       if (!isKnown && bytes.length - at < MAX_DELIMITER_OCTETS) return null

@@ -15,6 +15,8 @@ const exactly = (octets: number) => `${'x'.repeat(octets - 2)}\r\n`
 
 const SEALED: Readonly<Record<string, string>> = {
   'another delimiter than announced': `${HEAD}${multipart('b')}--c\r\n\r\n${SECRET}--c--\r\n`,
+  'closed at once': `${HEAD}${multipart('b')}--b--\r\n${SECRET}`,
+  'closed behind a preamble': `${HEAD}${multipart('b')}${SECRET}--b--`,
   'no delimiter': `${HEAD}${multipart('b')}${SECRET}`,
   'no line end': `${HEAD}${multipart('b')}${SECRET.trim()}`,
   'a delimiter far behind': `${HEAD}${multipart('b')}${long(MAX_PREAMBLE_OCTETS)}--b\r\n\r\nx\r\n--b--\r\n`,

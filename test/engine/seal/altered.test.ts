@@ -133,6 +133,13 @@ test('what others sealed, and earlier versions of ours, opens without a word', (
   }
 })
 
+test('the marks of leaves are of the message, as the first version made them', () => {
+  const sealed = readFileSync(new URL('earlier/digested-short.sealed.eml', import.meta.url), 'latin1')
+  const header = sealed.slice(0, sealed.indexOf('\r\n\r\n') + 2)
+  const exactness = header.match(/X-VESmail-Header:[^\n]*\n(?:[ \t][^\n]*\n)*/g)!.at(-1)!
+  assert.deepEqual(changesOf(openedFacts(sealed.replace(exactness, ''))), { ...NOTHING, altered: true })
+})
+
 test('of what was sealed before digests were written, sizes and parts tell', () => {
   const sealed = readFileSync(new URL('earlier/short-mixed.sealed.eml', import.meta.url), 'latin1')
   assert.deepEqual(changesOf(openedFacts(sealed.replaceAll('\r\n', '\n'))), NOTHING)

@@ -199,6 +199,15 @@ export class Load {
     return all
   }
 
+  /** Waits count from now on: what came before was everyone's login at once. @returns the longest until now */
+  forgetWaits(): Seen['longest'] {
+    const { longest } = this.seen
+    this.seen.greetings.length = 0
+    this.seen.answers.length = 0
+    this.seen.longest = nothingSeen().longest
+    return longest
+  }
+
   /** Clients finish what they are at. */
   async stop(): Promise<Seen> {
     this.#isOver = true

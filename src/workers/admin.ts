@@ -63,7 +63,9 @@ export class Admin {
 }
 
 async function answer(method: string, path: string, parts: AdminParts): Promise<HttpResponse> {
-  if (method !== 'GET' && method !== 'HEAD') return plain(405, 'only GET')
+  if (method !== 'GET' && method !== 'HEAD') {
+    return plain(405, 'only GET', { allow: 'GET, HEAD' })
+  }
   switch (path) {
     case '/healthz':
       return plain(200, 'ok')
@@ -83,6 +85,6 @@ async function answer(method: string, path: string, parts: AdminParts): Promise<
   }
 }
 
-function plain(status: number, text: string): HttpResponse {
-  return { status, headers: { 'content-type': 'text/plain; charset=utf-8' }, body: `${text}\n` }
+function plain(status: number, text: string, headers: Readonly<Record<string, string>> = {}): HttpResponse {
+  return { status, headers: { 'content-type': 'text/plain; charset=utf-8', ...headers }, body: `${text}\n` }
 }

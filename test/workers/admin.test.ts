@@ -14,8 +14,10 @@ test('readiness ends when draining begins; life and metrics go on', async () => 
   const server = createServer({ pauseOnConnect: true }, (socket) => void admin.accept(socket, end, end))
   await once(server.listen(0, '127.0.0.1'), 'listening')
   after(() => server.close())
+  const ask = (path: string, method = 'GET'): Promise<Response> =>
+    fetch(`http://127.0.0.1:${(server.address() as AddressInfo).port}${path}`, { method })
   const get = async (path: string): Promise<[number, string]> => {
-    const answer = await fetch(`http://127.0.0.1:${(server.address() as AddressInfo).port}${path}`)
+    const answer = await ask(path)
     return [answer.status, await answer.text()]
   }
   assert.deepEqual(await get('/readyz'), [200, 'ready\n'])
@@ -23,4 +25,9 @@ test('readiness ends when draining begins; life and metrics go on', async () => 
   assert.deepEqual(await get('/readyz'), [503, 'draining\n'])
   assert.deepEqual(await get('/healthz'), [200, 'ok\n'])
   assert.equal((await get('/metrics'))[0], 503)
+  assert.equal((await ask('/healthz', 'HEAD')).status, 200)
+  for (const method of ['DELETE', 'PUT']) {
+    const refused = await ask('/healthz', method)
+    assert.deepEqual([refused.status, refused.headers.get('allow')], [405, 'GET, HEAD'])
+  }
 })

@@ -34,7 +34,7 @@ import {
 } from '../net/now/now.ts'
 import { ReadyAnswers } from '../net/now/ready-answers.ts'
 import { SealedAnswers } from '../net/now/sealed-answers.ts'
-import { tunnel } from '../net/now/tunnel.ts'
+import { type Tunnel, tunnel } from '../net/now/tunnel.ts'
 import type { Endpoint } from '../net/proxy-protocol.ts'
 import { UploadPaces } from '../net/upload-pace.ts'
 import type { UpstreamOptions } from '../net/upstream.ts'
@@ -73,6 +73,8 @@ export interface NowServerParts {
 
 export interface NowConnection {
   readonly client: Endpoint
+  /** Key of the listener that it came by. */
+  readonly listener: string
   readonly tenant: () => Tenant
   readonly isSecure: boolean
   /** For tunnels to other servers. */
@@ -81,7 +83,7 @@ export interface NowConnection {
 
 interface Open extends NowConnection {
   readonly front: HttpFront
-  tunnel: { readonly end: WebSocketEnd; readonly proxy: Duplex } | null
+  tunnel: { readonly end: WebSocketEnd; readonly proxy: Duplex; readonly goAway: Tunnel['goAway'] } | null
   /** The answer to the request that is on its way to the server. */
   begun: HttpResponse | null
 }
@@ -233,10 +235,15 @@ export class NowServer {
     return this.#open.size
   }
 
-  /** Open requests are still answered; connections at rest end. */
+  /** Open requests are still answered; connections at rest end; tunnels stay until their proxies end. */
   drain(): void {
     this.#draining = true
     for (const { front } of this.#open.values()) front.drain()
+  }
+
+  /** The deadline of these listeners: their tunnels are told that we go. */
+  endTunnels(isOf: (listener: string) => boolean): void {
+    for (const { listener, tunnel } of this.#open.values()) if (isOf(listener)) tunnel?.goAway()
   }
 
   /** Pings tunnels at rest, and ends those whose client is gone. */
@@ -306,8 +313,13 @@ export class NowServer {
         waitingOctets: () => front.waitingOctets + end.waitingOctets,
         close: end.close.bind(end),
       }
-      open.tunnel = { end, proxy: opened }
-      const events = tunnel({ browser, proxy: opened, taken: (octets) => front.taken(octets) })
+      const events = tunnel({
+        browser,
+        proxy: opened,
+        taken: (octets) => front.taken(octets),
+        isGoing: () => this.#draining,
+      })
+      open.tunnel = { end, proxy: opened, goAway: events.goAway }
       front.tunnelled(events.drained)
       return events
     }

@@ -35,6 +35,10 @@ import { refusalSession } from './refusal.ts'
 import { sessionServices } from './services.ts'
 import { SessionLog } from './session-log.ts'
 
+/** At the deadline: for the goodbyes of sessions to get into their tunnels. */
+const GOODBYE_MS = 500
+/** And for the tunnels' own to leave; the guard kills a second later. */
+const LAST_FRAME_MS = 1500
 /** Between a session and the WebSocket that carries it. */
 const TUNNEL_OCTETS = 32 * 1024
 
@@ -201,8 +205,19 @@ export class WorkerApp {
 
   /** All that is there at the deadline, whenever it came. @param isIts of which listener; null: the admin's */
   #force(isIts: (listener: Listener | null) => boolean): void {
-    for (const [socket, key] of this.#early) if (isIts(this.#listeners.get(key) ?? null)) socket.destroy()
+    const web: Socket[] = []
+    for (const [socket, key] of this.#early) {
+      const listener = this.#listeners.get(key) ?? null
+      if (!isIts(listener)) continue
+      if (listener?.service === 'now') web.push(socket)
+      else socket.destroy()
+    }
     for (const { drive, listener } of this.#open) if (isIts(listener)) drive.drain(true)
+    if (web.length === 0) return
+    setTimeout(() => this.#now?.endTunnels((key) => isIts(this.#listeners.get(key) ?? null)), GOODBYE_MS).unref()
+    setTimeout(() => {
+      for (const socket of web) socket.destroy()
+    }, LAST_FRAME_MS).unref()
   }
 
   /** Settles when the sessions that are open now have ended by themselves; nothing new must be accepted any more. */
@@ -265,6 +280,7 @@ export class WorkerApp {
     })
     await this.#now?.accept(secured, {
       client,
+      listener: listener.key,
       tenant: () => tenant,
       isSecure,
       upstream: listener.upstream,

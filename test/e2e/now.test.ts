@@ -31,19 +31,25 @@ const breaking = createServer((socket) => {
 })
 await new Promise<void>((resolve) => breaking.listen(0, '127.0.0.1', resolve))
 after(() => breaking.close())
+/** And one that says a word, and then stays. */
+const staying = createServer((socket) => socket.on('error', () => {}).write('hello'))
+await new Promise<void>((resolve) => staying.listen(0, '127.0.0.1', resolve))
+after(() => staying.close())
+const at = (server: typeof staying): string => `127.0.0.1:${(server.address() as AddressInfo).port}`
 const provider = await labProvider()
 const spool = join(scratch, 'spool')
-const limits = { sessionsPerAddress: 20 }
+const limits = { sessionsPerAddress: 20, drainSeconds: 1 }
 const gateway = await labGateway(provider, {
   users: ['alice', 'bob', 'carol'],
   configuration: {
+    imap: { limits: { drainWindowSeconds: 0 } },
     '*': {
       'oauth-key': join(scratch, 'oauth.pem'),
       now: {
         dir: spool,
         manifest: { name: 'lab' },
         e2e: 'https://viewer.example/#',
-        websock: { dead: '127.0.0.1:1', lost: `127.0.0.1:${(breaking.address() as AddressInfo).port}` },
+        websock: { dead: '127.0.0.1:1', lost: at(breaking), stays: at(staying) },
         headers: ['Access-Control-Allow-Origin: *'],
       },
     },
@@ -313,3 +319,15 @@ async function sessionToken(email: string): Promise<string> {
   const key = unlockPrivateKey(result.privateKey, Buffer.from(gateway.passwords[email.split('@')[0]!]!))
   return openFromVaultKey(key, Buffer.from(result.encSessionToken, 'base64')).toString()
 }
+
+// Last: from here on other workers serve.
+test('a restart ends tunnels with 1001: into a proxy of ours behind its goodbye, elsewhere at the deadline', async () => {
+  const ours = tunnelTo(secure, '/ws/imap', gateway.ca)
+  const elsewhere = tunnelTo(secure, '/ws/stays', gateway.ca)
+  await Promise.all([ours.until(/^\* OK /), elsewhere.until(/hello/)])
+  const goodbye = ours.until(/^\* BYE /m)
+  process.kill(gateway.pid, 'SIGHUP')
+  await goodbye
+  assert.deepEqual(await Promise.all([ours.closed, elsewhere.closed]), [1001, 1001])
+  await Promise.all([ours.close(), elsewhere.close()])
+})

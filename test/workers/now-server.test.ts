@@ -80,7 +80,8 @@ async function serving(options: Serving): Promise<Running> {
   const server: Server = createServer({ pauseOnConnect: true, allowHalfOpen: true }, (socket: Socket) => {
     const client = { address: '192.0.2.1', port: 1 }
     sockets.push(socket)
-    over.push(now.accept(socket, { client, tenant: () => tenant, isSecure: true, upstream: {} as UpstreamOptions }))
+    const upstream = {} as UpstreamOptions
+    over.push(now.accept(socket, { client, listener: 'web', tenant: () => tenant, isSecure: true, upstream }))
   })
   await once(server.listen(0, '127.0.0.1'), 'listening')
   closers.push(async () => {
@@ -494,6 +495,28 @@ test('a tunnel carries octets both ways, whatever their frames; close codes; 404
   const ask = async (path: string) => statuses(await exchange(port, `GET ${path} HTTP/1.1\r\nHost: a\r\n${upgrade}`))
   assert.deepEqual(await ask('/ws/none'), ['404'])
   assert.deepEqual(await ask('/ws/dead'), ['502'])
+})
+
+test('draining: a tunnel stays until its proxy ends, or the deadline of its listener, and is told 1001', async () => {
+  const proxies: Duplex[] = []
+  const { now, url } = await tunnelled({ proxies })
+  const sockets = [await opened(url), await opened(url)]
+  const ends = sockets.map(async (socket) => {
+    const [{ code, reason }] = (await once(socket as never, 'close')) as [{ code: number; reason: string }]
+    return { code, reason }
+  })
+  now.drain()
+  now.endTunnels((listener) => listener !== 'web')
+  sockets[0]!.send('a LOGOUT\r\n')
+  assert.equal(String((await once(proxies[0]!, 'data'))[0]), 'a LOGOUT\r\n')
+  const heard = once(sockets[0] as never, 'message') as Promise<[{ data: ArrayBuffer }]>
+  proxies[0]!.end('* BYE\r\n')
+  assert.equal(Buffer.from((await heard)[0].data).toString(), '* BYE\r\n')
+  assert.deepEqual(await ends[0], { code: 1001, reason: 'restarting' })
+  proxies[1]!.write('still here')
+  await once(sockets[1] as never, 'message')
+  now.endTunnels((listener) => listener === 'web')
+  assert.deepEqual(await ends[1], { code: 1001, reason: 'restarting' })
 })
 
 test('a tunnel behind a request on the same connection: the answer comes first, then its octets', async () => {

@@ -32,9 +32,16 @@ export interface TunnelParts {
   readonly proxy: Duplex
   /** The proxy has so many octets of the browser's: as many more may come. */
   readonly taken: (octets: number) => void
+  /** A proxy that ends now ends because we do. */
+  readonly isGoing: () => boolean
 }
 
-export function tunnel({ browser, proxy, taken }: TunnelParts): WebSocketEvents {
+export interface Tunnel extends WebSocketEvents {
+  /** We go: the browser is told, so that it comes back at once, to others. */
+  readonly goAway: () => void
+}
+
+export function tunnel({ browser, proxy, taken, isGoing }: TunnelParts): Tunnel {
   let over = false
   const finish = (code: number, reason: string): void => {
     if (over) return
@@ -47,7 +54,8 @@ export function tunnel({ browser, proxy, taken }: TunnelParts): WebSocketEvents 
     browser.send(bytes)
     if (browser.waitingOctets() > MAX_WAITING_OCTETS) proxy.pause()
   })
-  proxy.on('end', () => finish(NORMAL, 'closed by the server'))
+  const goAway = (): void => finish(GOING_AWAY, 'restarting')
+  proxy.on('end', () => (isGoing() ? goAway() : finish(NORMAL, 'closed by the server')))
   proxy.on('error', () => finish(TRY_LATER, 'no connection'))
   proxy.on('close', () => finish(GOING_AWAY, 'closed'))
   proxy.resume()
@@ -65,5 +73,6 @@ export function tunnel({ browser, proxy, taken }: TunnelParts): WebSocketEvents 
       proxy.end()
       proxy.resume()
     },
+    goAway,
   }
 }

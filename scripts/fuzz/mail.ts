@@ -54,8 +54,9 @@ export const MAIL_TARGETS: readonly FuzzTarget[] = [
       const message = anyMessage(dice)
       const sealed = seal(message)
       same('sealed in pieces', seal(message, { chunks: cut(dice, seed) }), sealed)
-      same('opened', open(sealed), message)
+      openedSilently(sealed, message)
       same('opened in pieces', open(sealed, KEY, cut(dice, seed)), message)
+      openedSilently(withBlankLines(sealed, dice), null)
       plainOpen(sealed, KEY.keyString)
     },
   },
@@ -69,11 +70,13 @@ export const MAIL_TARGETS: readonly FuzzTarget[] = [
       const how = { options: { settings: { maxbufOctets } } }
       const sealed = seal(message, how)
       same('sealed in pieces', seal(message, { ...how, chunks: cut(dice, seed) }), sealed)
-      const opener = new Opener({ maxbufOctets: 1 << 20 })
-      same('opened', through(opener, whole(sealed), { key: KEY }), message)
+      openedSilently(sealed, message)
       same('opened in pieces', open(sealed, KEY, cut(dice, seed)), message)
-      const { missingParts, layoutLost } = opener.facts
-      if (missingParts + layoutLost > 0) throw new Error(`whole, but ${missingParts} missing, ${layoutLost} lost`)
+      openedSilently(withBlankLines(sealed, dice), null)
+      const padded = dice.oneIn(2)
+      const counted = seal(message, { options: { ...how.options, totalOctets: message.length, padded } })
+      openedSilently(counted, message)
+      openedSilently(withBlankLines(counted, dice), padded ? message : null)
     },
   },
   {
@@ -142,6 +145,23 @@ export const MAIL_TARGETS: readonly FuzzTarget[] = [
     },
   },
 ]
+
+/** Of mail that nobody altered nothing is told. @param message null: blank lines behind it are none of what was sealed */
+function openedSilently(sealed: Buffer, message: Buffer | null): void {
+  const opener = new Opener({ maxbufOctets: 1 << 20 })
+  const opened = through(opener, whole(sealed), { key: KEY })
+  if (message !== null) same('opened', opened, message)
+  const { encrypted, missingParts, endMissing, unsealedParts, unsealedAt, altered, layoutLost } = opener.facts
+  const told = { missingParts, endMissing, unsealedParts, places: unsealedAt.length, altered, layoutLost }
+  if (encrypted !== true || Object.values(told).some(Boolean)) {
+    throw new Error(`nobody altered it, and it is told: ${JSON.stringify(told)}`)
+  }
+}
+
+/** As delivery may add them. */
+function withBlankLines(sealed: Buffer, dice: Dice): Buffer {
+  return Buffer.concat([sealed, Buffer.from('\r\n'.repeat(1 + dice.below(40)))])
+}
 
 function mustBeTold(original: Buffer, altered: Buffer, name: string): void {
   if (alteredOutcome(original, altered, 'words').outcome === 'silent') throw new Error(`not told: ${name}`)

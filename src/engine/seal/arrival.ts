@@ -92,7 +92,7 @@ export class Arrival {
     return this.#unsealedParts
   }
 
-  /** A leaf begins that is not sealed: none of the message's. There is no more to learn from its structure. */
+  /** A leaf came that is not sealed: none of the message's. There is no more to learn from its structure. */
   unsealedLeaf(): void {
     this.#unsealedParts++
     this.#structure = null
@@ -162,7 +162,7 @@ export class Arrival {
 
   /**
    * Line ends outside of the leaves may have been made others on the way, and white space in front of them trimmed: lines
-   * stay as many.
+   * stay as many. Blank lines may have been put behind the end.
    */
   #sizesDiffer({ sizes, layoutLost }: Seen): boolean {
     const { body } = this.#exact.sizes ?? { body: null }
@@ -171,9 +171,13 @@ export class Arrival {
     const octets = (sizes.body.octets ?? 0) - body.octets
     const isPadded = this.#exact.padded
     if (body.lines !== null && (isPadded ? lines < body.lines : lines !== body.lines)) return true
-    return octets < -lines || (octets > lines && !isPadded)
+    if (octets < -lines) return true
+    const blankLines = this.#structure?.whole.lineEnds ?? 0
+    return octets > lines + CRLF_OCTETS * blankLines && !isPadded
   }
 }
+
+const CRLF_OCTETS = 2
 
 function boundsOf(leaves: Buffer | null): readonly string[] | null {
   return leaves === null ? null : (leaves.toString('hex').match(/.{8}/g) ?? [])

@@ -17,7 +17,7 @@ import { Arrival, type Changes, NOTHING_CHANGED } from './arrival.ts'
 import type { BodyEncoding } from './body-encoding.ts'
 import { keyAndIv } from './ciphers.ts'
 import { AnnouncedEnd, type EndReader } from './end-record.ts'
-import { type Exactness, MAX_LISTED_PARTS, type SealedSizes } from './exactness.ts'
+import type { Exactness, SealedSizes } from './exactness.ts'
 import { childEncapsulation, type Encapsulation, sealedMessageId, takesBanners } from './format.ts'
 import type { MessageKey } from './message-key.ts'
 import { type OpenedBlock, type OpeningKey, openHeaders } from './open-headers.ts'
@@ -25,6 +25,7 @@ import { OpenLeaf } from './open-leaf.ts'
 import { OpenedText } from './opened-text.ts'
 import { OrderedOutput } from './ordered-output.ts'
 import { Padding } from './padding.ts'
+import { hasText, type PlainPart, PlainParts } from './plain-parts.ts'
 import { type LedgerEntry, SizesLedger } from './sizes-ledger.ts'
 import { TransformAsking } from './transform-asking.ts'
 
@@ -123,11 +124,10 @@ export class Opener implements Transform {
   /** The next delimiter given out had no line end before it. */
   #bareDelimiter = false
   #padding: Padding | null = null
-  /** Octets given out, before padding is cut off. */
-  #given = 0
-  /** Headers of parts in plain, until they are given out. */
-  readonly #unsealedHeaders = new Set<Buffer>()
-  readonly #unsealedAt: number[] = []
+  /** By what is given out before padding is cut off. */
+  readonly #plainParts = new PlainParts()
+  /** The current leaf is in plain, and nothing but white space came of it. */
+  #blankLeaf: PlainPart | null = null
   #padded = false
   /** Of the header read last. */
   #partNumber = 0
@@ -144,7 +144,7 @@ export class Opener implements Transform {
       padded: this.#padded,
       sizes: this.#ledger.sizes(),
       end: this.#announcedEnd,
-      unsealedAt: this.#unsealedAt,
+      unsealedAt: this.#plainParts.places,
       layoutLost: this.#layoutLost,
       ...this.#changes,
       unsealedParts: this.#arrival?.unsealedParts ?? 0,
@@ -212,9 +212,7 @@ export class Opener implements Transform {
   }
 
   #give(bytes: Buffer): void {
-    if (this.#unsealedHeaders.delete(bytes) && this.#unsealedAt.length < MAX_LISTED_PARTS)
-      this.#unsealedAt.push(this.#given)
-    this.#given += bytes.length
+    this.#plainParts.give(bytes)
     for (const kept of this.#padding?.take(bytes) ?? [bytes]) this.#asking.push({ do: 'write', bytes: kept })
   }
 
@@ -411,13 +409,20 @@ export class Opener implements Transform {
       this.#reader.enter({ kind: 'leaf' })
       // Behind a root's header that was cut short there is no part.
       if (this.#wellEnded || encapsulation !== 'root') {
-        this.#arrival!.unsealedLeaf()
         // The part of an injected container has no header that comes out.
-        if (encapsulation !== 'inj') this.#unsealedHeaders.add(opened.bytes)
+        const isPart = encapsulation !== 'inj'
+        this.#blankLeaf = this.#plainParts.begin(isPart ? opened.bytes : null)
+        if (!isPart || encapsulation === 'root' || hasText(opened.bytes)) this.#countUnsealed(this.#blankLeaf)
       }
       this.#leaf = { open: null, drop: false, entry: this.#ledger.add('leaf'), bare: false }
       outline?.({ part: this.#partNumber, sealed: null })
     }
+  }
+
+  #countUnsealed(part: PlainPart): void {
+    this.#blankLeaf = null
+    this.#arrival!.unsealedLeaf()
+    this.#plainParts.count(part)
   }
 
   #body(bytes: Buffer): void {
@@ -428,6 +433,7 @@ export class Opener implements Transform {
     }
     this.#ledger.countSealed(bytes.length)
     if (leaf.drop) return
+    if (this.#blankLeaf !== null && hasText(bytes)) this.#countUnsealed(this.#blankLeaf)
     const entry = leaf.entry!
     entry.octets += bytes.length
     entry.sealedOctets += bytes.length
@@ -475,6 +481,7 @@ export class Opener implements Transform {
     if (part === 'leaf') {
       const leaf = this.#leaf!
       this.#leaf = null
+      this.#blankLeaf = null
       leaf.open?.end()
       if (leaf.bare) this.#bareDelimiter = true
       return

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { Opener, type OpenFacts } from '../../../src/engine/seal/opener.ts'
 import { alterationsOf, outcomeOf } from './altered.ts'
-import { BANNERS, KEY, seal, through, whole } from './through.ts'
+import { BANNERS, KEY, piecesOf, seal, through, whole } from './through.ts'
 import { VECTOR_MESSAGES } from './vectors.ts'
 
 const leaf = (text: string, header = 'Content-Type: text/plain') => `--b\r\n${header}\r\n\r\n${text}\r\n`
@@ -98,6 +98,76 @@ test('the last line end, or all white space at the end, taken off: its end is mi
     assert.deepEqual(changesOf(openedFacts(cut)), { ...NOTHING, missingParts: 1, endMissing: true })
   }
   assert.deepEqual(changesOf(openedFacts(`${sealed}\r\n \r\n`)), NOTHING)
+})
+
+const ONE = `${HEAD}Content-Type: multipart/mixed; boundary=b\r\n\r\n${leaf('one')}`
+const OPEN_ENDS: Readonly<Record<string, string>> = {
+  'an open delimiter': `${ONE}--b`,
+  'an open delimiter, line ended': `${ONE}--b\r\n`,
+  'an open delimiter in a nested multipart': `${ONE}--b\r\nContent-Type: multipart/mixed; boundary=c\r\n\r\n--c\r\n`,
+  'a nested message without content': `${ONE}--b\r\nContent-Type: message/rfc822\r\n\r\n`,
+  'a message without content': `${HEAD}Content-Type: message/rfc822\r\n\r\n`,
+  'headers without an end': `${ONE}--b\r\nContent-Type: text/plain`,
+  'an open leaf': ONE,
+  'a closing delimiter': `${ONE}--b--\r\n`,
+}
+
+/** Within the buffer and not, with and without its size known beforehand, padding announced or not. */
+function* sealedAnyhow(text: string): Iterable<{ readonly sealed: string; readonly padded: boolean }> {
+  const message = Buffer.from(text, 'latin1')
+  for (const maxbufOctets of [1 << 20, 50]) {
+    for (const totalOctets of [null, message.length]) {
+      for (const padded of totalOctets === null ? [false] : [false, true]) {
+        const options = { settings: { banners: [], maxbufOctets }, totalOctets, padded }
+        yield { sealed: seal(message, { options }).toString('latin1'), padded }
+      }
+    }
+  }
+}
+
+test('blank lines behind the end are no part, and alter nothing, whatever a message ends with', () => {
+  for (const [name, message] of Object.entries(OPEN_ENDS)) {
+    for (const { sealed, padded } of sealedAnyhow(message)) {
+      for (const blank of ['', '\r\n', '\n', ' \r\n\r\n', '\r\n'.repeat(5), '\r\n'.repeat(300)]) {
+        const facts = openedFacts(sealed + blank)
+        assert.deepEqual([changesOf(facts), facts.unsealedAt], [NOTHING, []], `${name}, ${JSON.stringify(blank)}`)
+        if (padded || blank === '') assert.equal(facts.text, message, name)
+      }
+    }
+  }
+})
+
+test('text behind an open delimiter is a part in plain, behind blank lines, too', () => {
+  const message = OPEN_ENDS['an open delimiter, line ended']!
+  const sealed = sealedText(message)
+  for (const put of ['\r\nput in', '\r\n\r\n \r\n\r\nput in\r\n', 'put in: by somebody\r\n\r\n']) {
+    for (const octets of [1, 3, 1 << 20]) {
+      const opener = new Opener({ maxbufOctets: 1 << 20 })
+      const opened = through(opener, piecesOf(octets)(Buffer.from(sealed + put, 'latin1')), { key: KEY })
+      assert.equal(opened.toString('latin1'), message + put)
+      assert.deepEqual(changesOf(opener.facts), { ...NOTHING, unsealedParts: 1 })
+      assert.deepEqual(opener.facts.unsealedAt, [message.length])
+    }
+  }
+})
+
+test('a place of white space only is no part, and the one behind it is none for that', () => {
+  const sealed = sealedText(`${ONE}--b--\r\n`).replace('\r\n--b\r\n', '\r\n--b\r\n\r\n \r\n\r\n--b\r\n')
+  assert.deepEqual(changesOf(openedFacts(sealed)), { ...NOTHING, altered: true })
+  // What comes of a sealed part in an outline is not opened.
+  const opener = new Opener({ maxbufOctets: 1 << 20, outline: () => {} })
+  through(opener, whole(Buffer.from(sealed, 'latin1')), { key: KEY })
+  assert.deepEqual([changesOf(opener.facts), opener.facts.unsealedAt], [NOTHING, []])
+})
+
+test('text behind a long message whose size was known is told, however few blank lines are', () => {
+  const message = Buffer.from(`${ONE}--b--\r\n`)
+  const options = { settings: { banners: [], maxbufOctets: 50 }, totalOctets: message.length }
+  const sealed = seal(message, { options }).toString('latin1')
+  assert.deepEqual(changesOf(openedFacts(`${sealed}${'\r\n'.repeat(5)}${'put in '.repeat(20)}`)), {
+    ...NOTHING,
+    altered: true,
+  })
 })
 
 test('a message without its exactness header is not taken for one that never had it', () => {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { readdirSync, readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { GatewayError } from '../../../src/base/errors.ts'
-import { endOctets, printEnd } from '../../../src/engine/seal/end-record.ts'
+import { AnnouncedEnd, endOctets, printEnd } from '../../../src/engine/seal/end-record.ts'
 import type { SealedSizes } from '../../../src/engine/seal/exactness.ts'
 import type { MessageKey } from '../../../src/engine/seal/message-key.ts'
 import { Opener, type OpenFacts } from '../../../src/engine/seal/opener.ts'
@@ -230,6 +230,20 @@ function endNonceOf(sealed: string): Buffer {
   const exact = /^X-VESmail-Exact: (.*\r\n(?:\t.*\r\n)*)/m.exec(text)![1]!.replace(/\s+/g, '')
   return Buffer.from(/;z=([^;]*)/.exec(exact)![1]!, 'base64')
 }
+
+test('the last octets of a message show its record, behind closing delimiters that have none', () => {
+  const { sealed, recordEnd } = threeParts()
+  const nonce = endNonceOf(sealed)
+  const announced = new AnnouncedEnd(KEY.keyString, nonce, 'b', true)
+  const octetsIn = (tail: string) => announced.octetsIn(Buffer.from(tail, 'latin1'))
+  const tail = sealed.slice(sealed.lastIndexOf('\r\n--b--'))
+  assert.equal(octetsIn(tail), endOctets('--b--'))
+  // A delimiter of a part that is sealed as it is, say.
+  assert.equal(octetsIn(`\r\n--b--\r\nnone here${tail}`), endOctets('--b--'))
+  assert.equal(octetsIn(`\r\n--b--${' '.repeat(300)}${tail}`), endOctets('--b--'))
+  assert.equal(octetsIn('\r\n--b--\r\nnone here'), null)
+  assert.equal(octetsIn(sealed.slice(recordEnd)), null)
+})
 
 test('a record altered in any place: the message is as it was, but for that its end is not known', () => {
   const { message, sealed, recordEnd } = threeParts()

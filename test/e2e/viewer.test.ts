@@ -261,6 +261,43 @@ test('a hostile message gets nothing out and runs nothing', async () => {
   await page.close()
 })
 
+test('parts that were put in on the way are marked, what the sender wrote is not', async () => {
+  const parts = ['Content-Type: text/plain\r\n\r\nthe wren is ours', attached('ours.bin', octets(100))]
+  await send(head('put-1@lab.test', 'Put in') + multipart('mixed', 'b8', parts))
+  const file = await spooled('put-1@lab.test')
+  const sealed = readFileSync(file, 'latin1')
+  const foreign = [
+    'Content-Type: text/plain\r\n\r\npay to another account',
+    'Content-Type: text/html\r\n\r\n<p>or here</p>',
+    attached('theirs.bin', octets(100)),
+    'Content-Type: message/rfc822\r\n\r\nSubject: Forged\r\n\r\nor there',
+  ]
+  const put = foreign.map((part) => `--b8\r\n${part}\r\n`).join('')
+  const altered = sealed.replace(/^--b8--/m, () => `${put}--b8--`)
+  assert.notEqual(altered, sealed)
+  writeFileSync(file, altered, 'latin1')
+  const page = await logIn('put-1@lab.test', 'bob@lab.test', bob)
+  await page.getByRole('heading', { name: 'Put in' }).waitFor()
+  await page.getByText('A part of this message was not encrypted by the sender').waitFor()
+  await page.frameLocator('iframe').frameLocator('iframe').getByText('or here').waitFor()
+  const mark = 'Not encrypted by the sender'
+  assert.equal(await page.locator('article > .text').innerText(), 'the wren is ours')
+  const marked = page.locator('article > .unsealed')
+  assert.equal(await marked.count(), 3)
+  for (const [i, words] of [/pay to another account/, /./, /Forged[\s\S]*or there/].entries()) {
+    const text = await marked.nth(i).innerText()
+    assert.ok(text.startsWith(mark) && words.test(text), text)
+  }
+  assert.equal(await marked.nth(1).locator('iframe').count(), 1)
+  const rows = await page.locator('article > .attachments li').allInnerTexts()
+  assert.deepEqual(
+    rows.map((row) => row.includes(mark)),
+    [false, true, true],
+    rows.join(),
+  )
+  await page.close()
+})
+
 test('failures in plain words', async () => {
   await send(`${head('fail-1@lab.test', 'For Bob')}\r\nfor bob only\r\n`)
   const dave = await gateway.createAccount('dave@lab.test')

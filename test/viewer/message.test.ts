@@ -326,6 +326,64 @@ test('parts that came in plain are marked, wherever they stand, and no others', 
   }
 })
 
+test('what came in plain takes the place of nothing: no alternative, no image within the text, no message unmarked', () => {
+  const part = (header: string, text: string, boundary = 'b') => lines(`--${boundary}`, header, '', text, '')
+  const of = (kind: string, boundary: string) => `Content-Type: multipart/${kind}; boundary=${boundary}`
+  const [plain, html] = ['Content-Type: text/plain', 'Content-Type: text/html']
+  const image = lines('Content-Type: image/png', 'Content-ID: <i@x>').trimEnd()
+  const within = (outer: string, parts: string): string =>
+    `${lines('Message-ID: <a@b>', outer, '')}\r\n${parts}--b--\r\n`
+  const related = `${lines('--b', of('related', 'c'), '')}\r\n${part(html!, '<img src="cid:i@x">', 'c')}${part(image, 'own', 'c')}--c--\r\n`
+  const inner = part('Content-Type: message/rfc822', lines('Subject: within', plain!, '', 'put in').trimEnd())
+  const putIn = (message: string, boundary: string, foreign: string): string[] => {
+    const sealed = seal(Buffer.from(message), { options: { settings: { banners: [] } } }).toString('latin1')
+    const end = new RegExp(`^--${boundary}--`, 'm')
+    assert.match(sealed, end)
+    const opener = new Opener({ maxbufOctets: 1 << 20 })
+    const altered = Buffer.from(sealed.replace(end, `${foreign}--${boundary}--`), 'latin1')
+    const reader = new PartReader()
+    reader.push(through(opener, [altered], { key: KEY }))
+    const { sections, attachments } = viewOf(reader.end(false)!, opener.facts.unsealedAt)
+    const images = sections.flatMap((section) => (section.kind === 'html' ? section.images : []))
+    const texts = sections.flatMap((section) => (section.kind === 'html' ? [section.text] : []))
+    return [
+      ...[...sections, ...attachments].map((one) => `${'kind' in one ? one.kind : one.name} ${'unsealed' in one}`),
+      ...texts.map((text) => `text ${text?.trim() ?? 'none'}`),
+      `images ${images.length}`,
+    ]
+  }
+  const both = within(of('alternative', 'b'), part(plain!, 'own') + part(html!, '<p>own'))
+  const own = ['html false', 'text own', 'images 0']
+  const behind = (mark: string): string[] => [
+    own[0]!,
+    mark,
+    own[1]!,
+    ...(mark.startsWith('html') ? ['text none'] : []),
+    own[2]!,
+  ]
+  assert.deepEqual(putIn(both, 'b', part(html!, '<p>put in')), behind('html true'))
+  assert.deepEqual(putIn(within(of('alternative', 'b'), part(html!, '<p>own')), 'b', part(plain!, 'put in')), [
+    'html false',
+    'text true',
+    'text none',
+    'images 0',
+  ])
+  const nest = `${lines('--b', of('related', 'd'), '')}\r\n${part(html!, '<p>put in', 'd')}--d--\r\n`
+  assert.deepEqual(putIn(both, 'b', nest), behind('html true'))
+  assert.deepEqual(putIn(within(of('mixed', 'b'), related), 'c', part(image, 'put in', 'c')), [
+    'html false',
+    'attachment.png true',
+    'text none',
+    'images 1',
+  ])
+  assert.deepEqual(putIn(within(of('mixed', 'b'), part(plain!, 'own')), 'b', inner), [
+    'text false',
+    'message true',
+    'within.eml true',
+    'images 0',
+  ])
+})
+
 test('a part that came in plain is marked behind a thousand others, too', () => {
   const leaf = (text: string) => lines('--b', 'Content-Type: text/plain', '', text, '')
   const message = `${lines('Message-ID: <a@b>', 'Content-Type: multipart/mixed; boundary=b', '', '')}${leaf('genuine')}--b--\r\n`

@@ -33,7 +33,7 @@ export type Section =
       /** It is not the sender's: it came in plain. */
       readonly unsealed?: true
     }
-  | { readonly kind: 'message'; readonly message: ShownMessage }
+  | { readonly kind: 'message'; readonly message: ShownMessage; readonly unsealed?: true }
 
 export interface InlineImage {
   readonly contentId: string
@@ -97,8 +97,21 @@ class Gathered {
   }
 
   /** Of a part that is the sender's: nothing. */
-  #mark({ at }: Part): { readonly unsealed?: true } {
-    return at !== null && this.#isUnsealed(at) ? { unsealed: true } : {}
+  #mark(part: Part): { readonly unsealed?: true } {
+    return this.#isPutIn(part) ? { unsealed: true } : {}
+  }
+
+  /** Listed are parts without parts: one around nothing else was put in with them. */
+  #isPutIn({ at, children }: Part): boolean {
+    if (at !== null && this.#isUnsealed(at)) return true
+    return children.length > 0 && children.every((child) => this.#isPutIn(child))
+  }
+
+  /** What came in plain is never chosen in place of what the sender wrote, nor as another form of it: it is shown behind. */
+  #apart(children: readonly Part[]): { readonly own: readonly Part[]; readonly putIn: readonly Part[] } {
+    const putIn = children.filter((child) => this.#isPutIn(child))
+    if (putIn.length === children.length) return { own: children, putIn: [] }
+    return { own: children.filter((child) => !putIn.includes(child)), putIn }
   }
 
   part(part: Part): void {
@@ -123,7 +136,8 @@ class Gathered {
   }
 
   /** The richest that can be shown, which stands last; the others of its texts are that text. */
-  #alternative({ children }: Part): void {
+  #alternative(part: Part): void {
+    const { own: children, putIn } = this.#apart(part.children)
     const plain = children.find(({ type }) => type === 'text/plain')
     const rich = children.findLast((child) => child.type === 'text/html' || isRelatedHtml(child))
     const chosen = rich ?? children.findLast((child) => child.type.startsWith('multipart/')) ?? plain ?? children.at(-1)
@@ -137,6 +151,7 @@ class Gathered {
         if (!child.type.startsWith('multipart/')) this.#attach(child)
       }
     }
+    for (const child of putIn) this.part(child)
   }
 
   #related({ children }: Part, text: string | null): void {
@@ -145,10 +160,12 @@ class Gathered {
     if (root.type === 'text/html') this.#html(root, others, text)
     else {
       if (root.type === 'multipart/alternative') {
-        const html = root.children.findLast(({ type }) => type === 'text/html')
-        const plain = root.children.find(({ type }) => type === 'text/plain')
+        const { own, putIn } = this.#apart(root.children)
+        const html = own.findLast(({ type }) => type === 'text/html')
+        const plain = own.find(({ type }) => type === 'text/plain')
         if (html !== undefined) {
           this.#html(html, others, plain === undefined ? text : textOf(plain))
+          for (const child of putIn) this.part(child)
           return
         }
       }
@@ -160,8 +177,11 @@ class Gathered {
     const html = textOf(part)
     const images: InlineImage[] = []
     const others: Part[] = []
+    const isOwn = !this.#isPutIn(part)
     for (const child of beside) {
-      const shown = child.contentId !== null && IMAGES.has(child.type) && html.includes(`cid:${child.contentId}`)
+      const isForeign = isOwn && this.#isPutIn(child)
+      const shown =
+        !isForeign && child.contentId !== null && IMAGES.has(child.type) && html.includes(`cid:${child.contentId}`)
       if (shown) images.push({ contentId: child.contentId!, type: child.type, octets: blobOf(child) })
       else others.push(child)
     }
@@ -172,7 +192,7 @@ class Gathered {
   #attach(part: Part): void {
     const [message] = part.children
     if (message !== undefined && part.type.startsWith('message/')) {
-      this.sections.push({ kind: 'message', message: viewWith(message, this.#isUnsealed) })
+      this.sections.push({ kind: 'message', message: viewWith(message, this.#isUnsealed), ...this.#mark(part) })
     }
     this.attachments.push({
       name: safeName(part.fileName ?? '') || nameOf(part),

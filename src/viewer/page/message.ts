@@ -71,12 +71,8 @@ function sectionView(section: Section, level: number): HTMLElement {
     case 'message': {
       const { message } = section
       const title = say('nested', { subject: message.subject === '' ? say('noSubject') : message.subject })
-      return el(
-        'details',
-        { className: 'nested', open: true },
-        el('summary', {}, title),
-        ...messageView(message, level + 1),
-      )
+      const view = [el('summary', {}, title), ...messageView(message, level + 1)]
+      return marked(section, el('details', { className: 'nested', open: true }, ...view))
     }
   }
 }

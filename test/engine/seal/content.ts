@@ -44,7 +44,10 @@ function comparable(header: string, composite: boolean): string[] {
     case 'references':
       return [[...header.matchAll(/<[^<>\s]+>/g)].join(' ').replaceAll(/(<[^<>\s]+)> \1\.m\.ves\.world>/g, '$1>')]
     default:
-      return [header]
+      // A line of white space is not sealed where it stands: it says nothing, and a server that trims it ends the header.
+      return [
+        header.replace(/\n(?:[ \t]+\r?\n)+(?=[ \t])|\r?\n[ \t]+$/g, (lines) => (lines.endsWith('\n') ? '\n' : '')),
+      ]
   }
 }
 

@@ -74,7 +74,8 @@ function* ofHeaders(text: string, copy: Copy): Iterable<Altered> {
       const put = (what: string, other: string) =>
         copy(`${name} (${i}) of block ${b} ${what}`, text.slice(0, from) + other + text.slice(to))
       yield put('taken out', '')
-      yield put('renamed', `Y${field.slice(1)}`)
+      // A root's disposition is sealed, and what stands of it in plain is for others: renamed, it is one more header, too.
+      if (b > 0 || name !== 'content-disposition') yield put('renamed', `Y${field.slice(1)}`)
       yield put('repeated', field + field)
       yield put('with another value', `${field.slice(0, name.length + 1)} text/plain\r\n`)
       const next = fields[i + 1]

@@ -257,8 +257,9 @@ test('the ports of the gateway that runs with this file are as they should be', 
   await stage.said(embedded, [one])
   const child = spawn(VESMAIL, ['daemon', '-C', stage.conf], { stdio: ['ignore', 'ignore', 'pipe'] })
   const exited = once(child, 'exit')
+  // It has a key repository of its own to stop.
   t.after(async () => {
-    child.kill('SIGKILL')
+    child.kill('SIGTERM')
     await exited
   })
   let told = ''

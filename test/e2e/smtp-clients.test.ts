@@ -259,7 +259,9 @@ tlsmgr unix - - n 1000? 1 tlsmgr
 postlog unix-dgram n - n - 1 postlogd
 `,
   )
-  const server = startServer('postfix', ['-c', etc, 'start-fg'], join(directory, 'log', 'postfix-out'))
+  // Makes the queue's folders. The master itself is started: who stops `postfix start-fg` leaves it behind.
+  await run('postfix', ['-c', etc, 'check'])
+  const server = startServer('/usr/lib/postfix/sbin/master', ['-s', '-c', etc], join(directory, 'log', 'postfix-out'))
   after(() => server.stop())
   await answers(server, port)
   return port

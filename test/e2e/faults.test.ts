@@ -3,8 +3,7 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { connect, type TLSSocket } from 'node:tls'
-import { createTransport } from 'nodemailer'
-import { labGateway } from '../lab/gateway.ts'
+import { labGateway, transportTo } from '../lab/gateway.ts'
 import { assertNoSecrets } from '../lab/log-secrets.ts'
 import { LAB_USERS, labProvider } from '../lab/provider.ts'
 import { until } from '../lab/until.ts'
@@ -23,14 +22,8 @@ const log = (): LogLine[] =>
     .filter((line) => line.startsWith('{'))
     .map((line) => JSON.parse(line) as LogLine)
 
-function transport(pass = gateway.passwords.alice!): ReturnType<typeof createTransport> {
-  return createTransport({
-    host: 'localhost',
-    port: gateway.ports.submissions,
-    secure: true,
-    tls: { ca: gateway.ca },
-    auth: { user: 'alice@lab.test', pass },
-  })
+function transport(pass = gateway.passwords.alice!): ReturnType<typeof transportTo> {
+  return transportTo(gateway, pass)
 }
 
 /** @returns what the server said, or null where it could not be done (yet) */

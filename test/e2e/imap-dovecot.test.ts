@@ -8,26 +8,25 @@ import { join } from 'node:path'
 import { after, describe, it } from 'node:test'
 import { promisify } from 'node:util'
 import { ImapFlow } from 'imapflow'
-import { LAB_USERS, labProvider } from '../lab/provider.ts'
+import { LAB_PASSWORDS, labProvider } from '../lab/provider.ts'
 import { imapLab } from './imap-lab.ts'
 import { RawImap } from './raw-imap.ts'
 
 const run = promisify(execFile)
 const provider = await labProvider()
-const passwords = Object.fromEntries(LAB_USERS.map(({ name, password }) => [name, password]))
-const lab = await imapLab({ host: provider.host, port: provider.ports.imap, passwords })
+const lab = await imapLab({ host: provider.host, port: provider.ports.imap, passwords: LAB_PASSWORDS })
 /** The same keys with little memory: everything is large to it. */
 const small = await imapLab({
   host: provider.host,
   port: provider.ports.imap,
-  passwords,
+  passwords: LAB_PASSWORDS,
   keys: lab.keys,
   settings: { maxbufOctets: 4096 },
 })
 const scratch = mkdtempSync(join(tmpdir(), 'vm-imap-'))
 after(() => rmSync(scratch, { recursive: true, force: true }))
 
-const direct = (name: string): Promise<RawImap> => RawImap.login(provider.ports.imap, name, passwords[name]!)
+const direct = (name: string): Promise<RawImap> => RawImap.login(provider.ports.imap, name, LAB_PASSWORDS[name]!)
 const through = (name: string, port = lab.port): Promise<RawImap> => RawImap.login(port, `${name}@lab.test`, 'veskey')
 
 function mail(subject: string, attachmentOctets: number): Buffer {

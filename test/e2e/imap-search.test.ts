@@ -1,13 +1,12 @@
 /** SEARCH over plain and sealed messages against a real Dovecot: what it finds in the plain twins is what is found (imap.md §3). */
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { LAB_USERS, labProvider } from '../lab/provider.ts'
+import { LAB_PASSWORDS, labProvider } from '../lab/provider.ts'
 import { imapLab } from './imap-lab.ts'
 import { RawImap } from './raw-imap.ts'
 
 const provider = await labProvider()
-const passwords = Object.fromEntries(LAB_USERS.map(({ name, password }) => [name, password]))
-const at = { host: provider.host, port: provider.ports.imap, passwords }
+const at = { host: provider.host, port: provider.ports.imap, passwords: LAB_PASSWORDS }
 const opening = await imapLab({ ...at, search: 'open' })
 const careful = await imapLab({ ...at, keys: opening.keys })
 const poor = await imapLab({ ...at, keys: opening.keys, search: 'open', settings: { sizeBudgetOctets: 100 } })
@@ -58,7 +57,7 @@ const comparable = (answer: readonly string[]): string =>
 
 describe('SEARCH', () => {
   it('finds in sealed messages what the server finds in their plain twins', async () => {
-    const plain = await RawImap.login(provider.ports.imap, 'alice', passwords.alice!)
+    const plain = await RawImap.login(provider.ports.imap, 'alice', LAB_PASSWORDS.alice!)
     const through = await RawImap.login(opening.port, 'alice@lab.test', 'veskey')
     for (const box of ['SA', 'SB']) await plain.command(`CREATE ${box}`)
     for (const [i, message] of [...MESSAGES, ...MESSAGES].entries()) {

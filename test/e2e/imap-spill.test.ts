@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
-import { LAB_USERS, labProvider } from '../lab/provider.ts'
+import { LAB_PASSWORDS, labProvider } from '../lab/provider.ts'
 import { imapLab } from './imap-lab.ts'
 import { RawImap } from './raw-imap.ts'
 
@@ -16,11 +16,10 @@ const MAXBUF = 16 * 1024
  */
 const ROOM = 4_000_000
 const provider = await labProvider()
-const passwords = Object.fromEntries(LAB_USERS.map(({ name, password }) => [name, password]))
 const lab = await imapLab({
   host: provider.host,
   port: provider.ports.imap,
-  passwords,
+  passwords: LAB_PASSWORDS,
   settings: { maxbufOctets: MAXBUF, sizes: 'exact' },
   spillOctets: ROOM * 1.4,
 })
@@ -40,7 +39,7 @@ describe('an APPEND beyond maxbuf', () => {
   async function wayOf(octets: number, prepare: () => () => void = () => () => {}): Promise<'file' | 'padded'> {
     const mailbox = `spill${++mailboxes}`
     const gateway = await RawImap.login(lab.port, 'alice@lab.test', 'veskey')
-    const direct = await RawImap.login(provider.ports.imap, 'alice', passwords.alice!)
+    const direct = await RawImap.login(provider.ports.imap, 'alice', LAB_PASSWORDS.alice!)
     await direct.command(`CREATE ${mailbox}`)
     const sent = message(octets)
     assert.equal(sent.length, octets)
@@ -86,7 +85,7 @@ describe('an APPEND beyond maxbuf', () => {
 
   it('gives the room back: one after the other, each as large as the file', async () => {
     const gateway = await RawImap.login(lab.port, 'bob@lab.test', 'veskey')
-    const direct = await RawImap.login(provider.ports.imap, 'bob', passwords.bob!)
+    const direct = await RawImap.login(provider.ports.imap, 'bob', LAB_PASSWORDS.bob!)
     for (let n = 1; n <= 3; n++) assert.match(await gateway.append('INBOX', message(ROOM)), /^ OK/)
     await direct.command('EXAMINE INBOX')
     const stored = await direct.command('FETCH 1:3 BODY.PEEK[]')

@@ -6,16 +6,15 @@ import assert from 'node:assert/strict'
 import { readdirSync, readFileSync } from 'node:fs'
 import { describe, it } from 'node:test'
 import { withCrlf } from '../../scripts/oracle/messages.ts'
-import { LAB_USERS, labProvider } from '../lab/provider.ts'
+import { LAB_PASSWORDS, labProvider } from '../lab/provider.ts'
 import { imapLab } from './imap-lab.ts'
 import { RawImap } from './raw-imap.ts'
 
 const provider = await labProvider()
-const passwords = Object.fromEntries(LAB_USERS.map(({ name, password }) => [name, password]))
 const lab = await imapLab({
   host: provider.host,
   port: provider.ports.imap,
-  passwords,
+  passwords: LAB_PASSWORDS,
   search: 'open',
   settings: { sizeBudgetOctets: 64 * 1024 * 1024 },
 })
@@ -48,8 +47,8 @@ function comparable(answer: readonly string[]): string[] {
 }
 
 describe('the commands of recorded clients', async () => {
-  const plain = await RawImap.login(provider.ports.imap, 'alice', passwords.alice!)
-  const stored = await RawImap.login(provider.ports.imap, 'bob', passwords.bob!)
+  const plain = await RawImap.login(provider.ports.imap, 'alice', LAB_PASSWORDS.alice!)
+  const stored = await RawImap.login(provider.ports.imap, 'bob', LAB_PASSWORDS.bob!)
   const filling = await RawImap.login(lab.port, 'bob@lab.test', 'veskey')
   const all = messages()
   for (const [i, message] of all.entries()) {

@@ -4,8 +4,7 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { connect, type TLSSocket } from 'node:tls'
-import { createTransport } from 'nodemailer'
-import { labGateway } from '../lab/gateway.ts'
+import { labGateway, transportTo } from '../lab/gateway.ts'
 import { labProvider } from '../lab/provider.ts'
 
 const provider = await labProvider()
@@ -38,13 +37,7 @@ async function idle(port: number): Promise<{ said: string; readonly socket: TLSS
 }
 
 async function send(to: readonly string[]): Promise<{ readonly accepted: unknown[]; readonly rejected: unknown[] }> {
-  const transport = createTransport({
-    host: 'localhost',
-    port: gateway.ports.submissions,
-    secure: true,
-    tls: { ca: gateway.ca },
-    auth: { user: 'alice@lab.test', pass: gateway.passwords.alice! },
-  })
+  const transport = transportTo(gateway)
   return transport.sendMail({ from: 'alice@lab.test', to: [...to], subject: 'x', text: 'words' })
 }
 

@@ -6,9 +6,8 @@ import assert from 'node:assert/strict'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { createTransport } from 'nodemailer'
 import { readMail } from '../../src/cli/demo/mail.ts'
-import { labGateway } from '../lab/gateway.ts'
+import { labGateway, transportTo } from '../lab/gateway.ts'
 import { labProvider } from '../lab/provider.ts'
 
 const hooks = new URL('./fixtures/unruly-threads.mjs', import.meta.url)
@@ -21,13 +20,7 @@ const LINE = `${'a line of a long letter, '.repeat(3)}\r\n`
 const letter = (word: string): string => `${LINE.repeat(4000)}${word}\r\n${LINE.repeat(4000)}`
 
 async function send(text: string): Promise<string> {
-  const transport = createTransport({
-    host: 'localhost',
-    port: gateway.ports.submissions,
-    secure: true,
-    tls: { ca: gateway.ca },
-    auth: { user: 'alice@lab.test', pass: gateway.passwords.alice! },
-  })
+  const transport = transportTo(gateway)
   try {
     const { response } = await transport.sendMail({ from: 'alice@lab.test', to: 'bob@lab.test', subject: 'x', text })
     return response

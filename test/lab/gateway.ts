@@ -6,6 +6,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after } from 'node:test'
+import { createTransport } from 'nodemailer'
 import { type DemoGateway, GATEWAY_PORTS, type GatewayPorts, startGateway } from '../../src/cli/demo/gateway.ts'
 import type { Provider } from '../../src/cli/sandbox/provider.ts'
 import { freePorts } from '../guard/stage.ts'
@@ -63,6 +64,15 @@ export async function labGateway(provider: Provider, options: LabGatewayOptions 
     await gateway.setProfile(email, passwords[name], profileOf(provider, name, options.mode ?? 'REJECT'))
   }
   return { ...gateway, caFile, directory, passwords, watch }
+}
+
+/** As alice, over TLS from the beginning. */
+export function transportTo(
+  { ports, ca, passwords }: LabGateway,
+  pass = passwords.alice!,
+): ReturnType<typeof createTransport> {
+  const auth = { user: 'alice@lab.test', pass }
+  return createTransport({ host: 'localhost', port: ports.submissions, secure: true, tls: { ca }, auth })
 }
 
 export function profileOf(provider: Provider, name: string, mode: string): unknown {

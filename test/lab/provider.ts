@@ -10,6 +10,9 @@ export const LAB_USERS: readonly ProviderUser[] = ['alice', 'bob', 'carol'].map(
   password: `${name}-provider-password`,
 }))
 
+/** Of each user's account at the provider, by name. */
+export const LAB_PASSWORDS = Object.fromEntries(LAB_USERS.map(({ name, password }) => [name, password]))
+
 export async function labProvider(users = LAB_USERS): Promise<Provider> {
   const directory = mkdtempSync(join(tmpdir(), 'vm-'))
   chmodSync(directory, 0o755)

@@ -65,6 +65,25 @@ const scenario = fc.record({
   vanishes: fc.boolean(),
 })
 
+/** All messages are asked for, and come as they are, in the server's order. @returns what the server was asked */
+function checkFetch(
+  items: string,
+  server: ModelServer,
+  plain: Parameters<typeof checkView>[1]['plain'],
+  now: Parameters<typeof checkView>[1]['now'],
+): readonly string[] {
+  const stage = selected()
+  stage.client(`c UID FETCH 1:* ${items}\r\n`)
+  const asked: string[] = []
+  const out = stage.converse((line) => {
+    asked.push(line)
+    return server.answer(line)
+  }, [])
+  const sent = [whole('c', true, items)]
+  checkView(out, { told: [], sent, plain, uids: [...plain.keys()], ordered: true, now })
+  return asked
+}
+
 describe('answers without bodies', () => {
   it('come in the server’s order, whatever it says between them and whenever keys come', () => {
     fc.assert(
@@ -142,28 +161,14 @@ describe('answers without bodies', () => {
     const kinds = Array.from({ length: 300 }, (_, i) => ({ sealed: i % 7 === 2, octets: i < 40 ? 300 : 20 * i }))
     const { plain, messages } = mailboxOf(kinds)
     const server = new ModelServer([...messages], () => '')
-    const stage = selected()
-    const items = '(UID BODY.PEEK[HEADER])'
-    stage.client(`c UID FETCH 1:* ${items}\r\n`)
-    const out = stage.converse((line) => server.answer(line), [])
-    const sent = [whole('c', true, items)]
-    checkView(out, { told: [], sent, plain, uids: [...plain.keys()], ordered: true, now: [] })
+    checkFetch('(UID BODY.PEEK[HEADER])', server, plain, [])
   })
 
   it('of plain messages behind a sealed one are asked for again in few questions', () => {
     const kinds = Array.from({ length: 1200 }, (_, i) => ({ sealed: i === 1, octets: 700 }))
     const { plain, messages } = mailboxOf(kinds)
     const server = new ModelServer([...messages], () => '')
-    const stage = selected()
-    const items = '(UID BODY.PEEK[HEADER])'
-    stage.client(`c UID FETCH 1:* ${items}\r\n`)
-    const asked: string[] = []
-    const out = stage.converse((line) => {
-      asked.push(line)
-      return server.answer(line)
-    }, [])
-    const sent = [whole('c', true, items)]
-    checkView(out, { told: [], sent, plain, uids: [...plain.keys()], ordered: true, now: [] })
+    const asked = checkFetch('(UID BODY.PEEK[HEADER])', server, plain, [])
     assert.ok(asked.length < 15 && asked.every((line) => line.length < 8192), `${asked.length} questions`)
   })
 
@@ -171,16 +176,7 @@ describe('answers without bodies', () => {
     const { plain, messages } = mailboxOf(Array.from({ length: 30 }, () => ({ sealed: true, octets: 9 })))
     for (const message of messages) message.flags = 'k'.repeat(20_000)
     const server = new ModelServer([...messages], () => '')
-    const stage = selected()
-    const items = '(FLAGS UID ENVELOPE)'
-    stage.client(`c UID FETCH 1:* ${items}\r\n`)
-    const asked: string[] = []
-    const out = stage.converse((line) => {
-      asked.push(line)
-      return server.answer(line)
-    }, [])
-    const sent = [whole('c', true, items)]
-    checkView(out, { told: [], sent, plain, uids: [...plain.keys()], ordered: true, now: server.messages })
+    const asked = checkFetch('(FLAGS UID ENVELOPE)', server, plain, server.messages)
     // Four fill what may wait.
     assert.ok(asked.filter((line) => line.includes('FLAGS UID ENVELOPE')).length > 4, asked.join('\n'))
   })

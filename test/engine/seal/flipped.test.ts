@@ -5,11 +5,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { GatewayError } from '../../../src/base/errors.ts'
-import { runBatch } from '../../../src/engine/seal/batch.ts'
 import { Opener } from '../../../src/engine/seal/opener.ts'
-import type { TransformAction } from '../../../src/engine/transform.ts'
 import { diceOf } from './generate.ts'
-import { KEY, piecesOf, seal } from './through.ts'
+import { KEY, piecesOf, seal, through } from './through.ts'
 
 const line = (leaf: number, i: number) => `<leaf ${leaf}, line ${i}: ${'octets '.repeat(1 + (i % 9))}>`
 const text = (leaf: number, lines: number, eol: string) =>
@@ -38,17 +36,9 @@ const LINES = new Set([0, 1, 2, 3, 4].flatMap((leaf) => Array.from({ length: 60 
 function opened(sealed: Buffer) {
   const opener = new Opener({ maxbufOctets: 1000 })
   const out: Buffer[] = []
-  const perform = (actions: readonly TransformAction[]): void => {
-    for (const action of actions) if (action.do === 'write') out.push(action.bytes)
-    for (const action of actions) {
-      if (action.do === 'ask')
-        perform(opener.answer(action.id, action.kind === 'batch' ? runBatch(action.ask) : { key: KEY }))
-    }
-  }
   let failed = false
   try {
-    for (const piece of piecesOf(1000)(sealed)) perform(opener.push(piece))
-    perform(opener.end())
+    through(opener, piecesOf(1000)(sealed), { key: KEY }, out)
   } catch (error) {
     if (!(error instanceof GatewayError)) throw error
     failed = true

@@ -69,9 +69,16 @@ export function open(
   return through(new Opener({ maxbufOctets: 1 << 20 }), chunks(message), { key })
 }
 
-/** Every question is answered at once; the key's answer is given. */
-export function through(transform: Transform, chunks: Iterable<Buffer>, keyAnswer: unknown): Buffer {
-  const out: Buffer[] = []
+/**
+ * Every question is answered at once; the key's answer is given.
+ * @param out what comes, also where it ends by an error
+ */
+export function through(
+  transform: Transform,
+  chunks: Iterable<Buffer>,
+  keyAnswer: unknown,
+  out: Buffer[] = [],
+): Buffer {
   let done = false
   const perform = (first: readonly TransformAction[]): void => {
     const asked: TransformAsk[] = []

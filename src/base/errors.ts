@@ -243,3 +243,8 @@ export function unreachable(x: never): never {
 function oneLine(text: string): string {
   return text.replace(/[^\x20-\x7e]+/g, ' ').slice(0, 200)
 }
+
+/** Of whatever was thrown, as it says itself; for logs and consoles, not for a peer. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}

@@ -7,11 +7,11 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Command } from 'commander'
-import { type ConfigFile, parseConfigFile, printConfigError } from '../base/config/config-file.ts'
+import { type ConfigFile, parseConfigFile } from '../base/config/config-file.ts'
 import { programConfig } from '../base/config/merge.ts'
 import type { Config } from '../base/config/options.ts'
-import { atOption, layersOf, reasonOf } from '../base/config/places.ts'
-import { asGatewayError, GatewayError } from '../base/errors.ts'
+import { atOption, layersOf, placedReasonOf } from '../base/config/places.ts'
+import { asGatewayError, GatewayError, messageOf } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import { Guard } from '../guard/guard.ts'
 import { systemdNotify } from '../guard/notify.ts'
@@ -73,8 +73,8 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
     // Keep-alive connections of libraries shall not hold the process.
     process.exit()
   } catch (error) {
-    const { code, detail } = asGatewayError(error)
-    const reason = 'line' in detail ? printConfigError(detail) : reasonOf(error)
+    const { code } = asGatewayError(error)
+    const reason = placedReasonOf(error)
     if (log === null) process.stderr.write(`vesmail: ${reason}\n`)
     else log.log.write('error', 'start failed', { code, reason })
     process.exit(code === 'CONFIG_INVALID' ? CONFIG_EXIT : code === 'IO' ? IO_EXIT : INTERNAL_EXIT)
@@ -174,6 +174,6 @@ function readText(path: string): string {
 /** A file that cannot be read is a configuration that cannot be used. */
 export function configFailure(path: string, error: unknown): GatewayError {
   if (error instanceof GatewayError) return error
-  const reason = error instanceof Error ? error.message : String(error)
+  const reason = messageOf(error)
   return new GatewayError('CONFIG_INVALID', { file: path, reason }, error)
 }

@@ -2,10 +2,12 @@
  * `vesmail demo` (`npm start`): one real mail through the whole gateway, shown from three sides, with everything it
  * takes on this machine; then it stays up for any mail client. `--check` only checks, and ends.
  */
+
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Command } from 'commander'
+import { messageOf } from '../base/errors.ts'
 import { type DemoGateway, startGateway } from './demo/gateway.ts'
 import {
   type Endpoint,
@@ -81,7 +83,7 @@ async function demo(checkOnly: boolean): Promise<number> {
     say('\nStopping ...')
     return 0
   } catch (error) {
-    process.stderr.write(`vesmail: demo: ${error instanceof Error ? error.message : error}\n`)
+    process.stderr.write(`vesmail: demo: ${messageOf(error)}\n`)
     if (checkOnly) say('check: 0 passed, 1 failed')
     return 1
   } finally {

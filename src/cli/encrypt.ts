@@ -1,7 +1,7 @@
 /** `vesmail encrypt`: one message through the sealer, for the recipients in its header (message-format.md §4). */
 import { hostname } from 'node:os'
 import { Command } from 'commander'
-import { GatewayError } from '../base/errors.ts'
+import { GatewayError, messageOf } from '../base/errors.ts'
 import { viewerUrlOf } from '../engine/seal/banner.ts'
 import type { SealKeyAnswer, SealKeyAsk } from '../engine/seal/message-key.ts'
 import { publicRandom } from '../engine/seal/random.ts'
@@ -56,7 +56,7 @@ async function spoolCopy(spool: Spool, place: SpoolPlace): Promise<Copy> {
     try {
       await step()
     } catch (error) {
-      process.stderr.write(`vesmail: warning: not spooled: ${error instanceof Error ? error.message : String(error)}\n`)
+      process.stderr.write(`vesmail: warning: not spooled: ${messageOf(error)}\n`)
       const failed = writer
       writer = null
       await failed?.abort()

@@ -3,11 +3,10 @@
  * SIGHUP takes a new configuration for new sessions; those that are open keep what they began with.
  */
 import { readFileSync } from 'node:fs'
-import { assertDaemons, type ConfigFile, parseConfigFile, printConfigError } from '../base/config/config-file.ts'
+import { assertDaemons, type ConfigFile, parseConfigFile } from '../base/config/config-file.ts'
 import { programConfig } from '../base/config/merge.ts'
 import type { Config } from '../base/config/options.ts'
-import { reasonOf } from '../base/config/places.ts'
-import { asGatewayError } from '../base/errors.ts'
+import { placedReasonOf, reasonOf } from '../base/config/places.ts'
 import type { Log } from '../base/log.ts'
 import { EndedCounts } from '../guard/ended-counts.ts'
 import { type Companion, warningsOf } from '../guard/guard.ts'
@@ -101,8 +100,7 @@ export class SingleProcess {
         for (const companion of this.#options.companions) await companion.configure(config)
         log.write('info', 'reloaded')
       } catch (error) {
-        const { detail } = asGatewayError(error)
-        const reason = 'line' in detail ? printConfigError(detail) : reasonOf(error)
+        const reason = placedReasonOf(error)
         log.write('error', 'reload failed', { reason })
       }
     })

@@ -11,7 +11,7 @@ import { assertDaemons, type ConfigFile, parseConfigFile, printConfigError } fro
 import { daemonConfig, programConfig } from '../base/config/merge.ts'
 import type { Config } from '../base/config/options.ts'
 import { reasonOf as shortReason } from '../base/config/places.ts'
-import { asGatewayError, GatewayError, unreachable } from '../base/errors.ts'
+import { asGatewayError, GatewayError, messageOf, unreachable } from '../base/errors.ts'
 import type { GuardCounts, ToGuard, ToWorker } from '../base/hand-over.ts'
 import type { Log } from '../base/log.ts'
 import { AwakeClock } from './awake-clock.ts'
@@ -442,11 +442,7 @@ function readConfig(path: string): Reading {
   try {
     text = readFileSync(path, 'utf8')
   } catch (error) {
-    throw new GatewayError(
-      'CONFIG_INVALID',
-      { file: path, line: 0, column: 0, reason: error instanceof Error ? error.message : String(error) },
-      error,
-    )
+    throw new GatewayError('CONFIG_INVALID', { file: path, line: 0, column: 0, reason: messageOf(error) }, error)
   }
   const file = parseConfigFile(text, path)
   const config = programConfig(file)

@@ -1,6 +1,8 @@
 /** Files of certificates in PEM form: what stands in them, or, for whoever made them, what is wrong. Judges nothing else. */
+
 import { X509Certificate } from 'node:crypto'
 import { readFileSync, statSync } from 'node:fs'
+import { messageOf } from '../base/errors.ts'
 
 const PEM = /-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----[\s\S]*?-----END (?:TRUSTED |X509 )?CERTIFICATE-----/g
 
@@ -12,7 +14,7 @@ export function certificatesIn(path: string): X509Certificate[] {
     try {
       return new X509Certificate(block)
     } catch (error) {
-      throw new Error(`${path}: certificate ${i + 1} is damaged: ${error instanceof Error ? error.message : error}`)
+      throw new Error(`${path}: certificate ${i + 1} is damaged: ${messageOf(error)}`)
     }
   })
 }
@@ -25,7 +27,7 @@ export function readPem(path: string): string {
     if (!stats.isFile() && !stats.isDirectory()) throw new Error('it is no file')
     return readFileSync(path, 'latin1')
   } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code ?? (error instanceof Error ? error.message : String(error))
+    const code = (error as NodeJS.ErrnoException).code ?? messageOf(error)
     const advice = code === 'ENOENT' ? 'correct the path, or put the file there' : 'look at its owner and mode'
     throw new Error(`${path} cannot be read (${code}): ${advice}`)
   }

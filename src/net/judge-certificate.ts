@@ -3,9 +3,11 @@
  * to do about it (RFC 8446 §4.4.2: the server's own certificate first, each followed by its issuer). For `vesmail check`
  * and for our own certificate; a handshake does not pass here.
  */
+
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto'
 import { readFileSync, statSync } from 'node:fs'
 import { getCACertificates } from 'node:tls'
+import { messageOf } from '../base/errors.ts'
 import { certificatesIn, readPem } from './certificate-file.ts'
 import { serverTls } from './tls.ts'
 
@@ -168,8 +170,4 @@ function roots(): readonly X509Certificate[] {
 /** One line. */
 function named(name: string): string {
   return name.replaceAll('\n', ', ')
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

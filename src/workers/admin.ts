@@ -2,10 +2,12 @@
  * The admin listener: /healthz (the process answers), /readyz (new clients are welcome), /metrics. On an address of
  * its own, never next to mail.
  */
+
 import { mkdtempSync, rmSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { messageOf } from '../base/errors.ts'
 import type { GuardCounts, MetricsJson } from '../base/hand-over.ts'
 import type { Log } from '../base/log.ts'
 import { type HttpResponse, type HttpServer, listen } from '../net/http.ts'
@@ -46,8 +48,7 @@ export class Admin {
       maxBodyOctets: 0,
       // A scraper that kept its connection would hold a worker that was told to go, and ask it for ever.
       handle: async ({ method, path }) => ({ ...(await answer(method, path, parts)), close: true }),
-      failed: (error) =>
-        parts.log.write('error', 'admin', { reason: error instanceof Error ? error.message : String(error) }),
+      failed: (error) => parts.log.write('error', 'admin', { reason: messageOf(error) }),
     })
     return new Admin(server, directory, unixPath)
   }

@@ -2,9 +2,11 @@
  * Banner parts: what somebody without a VESmail client reads in a sealed message (daemon.md §1, Banners). Each begins
  * with its own Content-Type header. `{$app.…}` is filled in here, `{$url}` for each message by the sealer.
  */
+
 import { readFileSync } from 'node:fs'
 import { z } from 'zod'
 import type { Config } from '../base/config/options.ts'
+import { messageOf } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 
 /** Where the C program looks when nothing is configured. */
@@ -71,7 +73,7 @@ function appSection(file: string, viewerUrl: string | null, log: Log): unknown {
     }
     return best
   } catch (error) {
-    failed(error instanceof Error ? error.message : String(error))
+    failed(messageOf(error))
     return null
   }
 }
@@ -97,7 +99,7 @@ function readBounded(file: string, maxOctets: number, failed: (reason: string) =
     if (content.length <= maxOctets) return content
     failed(`larger than ${maxOctets} octets`)
   } catch (error) {
-    failed(error instanceof Error ? error.message : String(error))
+    failed(messageOf(error))
   }
   return null
 }

@@ -4,7 +4,7 @@
  */
 import type { Stats } from 'node:fs'
 import { readFile, stat } from 'node:fs/promises'
-import { GatewayError } from '../base/errors.ts'
+import { GatewayError, messageOf } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import { type ServerTls, type ServerTlsOptions, serverTls } from '../net/tls.ts'
 
@@ -76,7 +76,7 @@ export class CertificateStore {
       if (known !== undefined) this.#log.write('info', 'certificate', { result: 'reloaded', file: name.cert })
       return context
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error)
+      const reason = messageOf(error)
       this.#log.write('error', 'certificate', { result: 'failed', file: name.cert, reason })
       if (known !== undefined) return known.context
       throw new GatewayError('CONFIG_INVALID', { reason: `certificate ${name.cert}: ${reason}` }, error)

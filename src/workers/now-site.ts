@@ -2,9 +2,11 @@
  * What the HTTP side (net/now) needs, made from a tenant's options: spool, manifest, keys to open with. One per tenant
  * and way of connecting; kept while the tenant is.
  */
+
 import { readFileSync } from 'node:fs'
 import type { ConfigFile } from '../base/config/config-file.ts'
 import type { Config } from '../base/config/options.ts'
+import { messageOf } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import type { Secret } from '../base/secret.ts'
 import { vesUri } from '../engine/account-name.ts'
@@ -92,7 +94,7 @@ function viewerOr(log: Log): ViewerFiles | null {
   try {
     files ??= viewerFiles()
   } catch (error) {
-    log.write('error', 'now', { reason: `no viewer: ${error instanceof Error ? error.message : error}` })
+    log.write('error', 'now', { reason: `no viewer: ${messageOf(error)}` })
   }
   return files
 }

@@ -2,7 +2,9 @@
  * The state that several machines share, in Redis or Valkey. It answers in time or not at all: what it does not say
  * soon, the machine's own state says, which is kept up to date beside it. A lost Redis never stops mail.
  */
+
 import { Redis } from 'ioredis'
+import { messageOf } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import { HOLD_SECONDS, type SharedState } from './shared-state.ts'
 
@@ -137,7 +139,7 @@ export class RedisState implements SharedState {
     try {
       return Number(await this.#redis.readScore(`score:${key}`, this.#nowMs()))
     } catch (error) {
-      this.#down(error instanceof Error ? error.message : String(error))
+      this.#down(messageOf(error))
       return this.#own.score(key)
     }
   }
@@ -157,7 +159,7 @@ export class RedisState implements SharedState {
       if (value !== null) this.#own.keep(key, value)
       return value
     } catch (error) {
-      this.#down(error instanceof Error ? error.message : String(error))
+      this.#down(messageOf(error))
       return null
     }
   }
@@ -182,7 +184,7 @@ export class RedisState implements SharedState {
     try {
       return Number(await this.#redis.holdPlaces(`hold:${key}`, this.#nowMs(), process, count))
     } catch (error) {
-      this.#down(error instanceof Error ? error.message : String(error))
+      this.#down(messageOf(error))
       return null
     }
   }

@@ -2,9 +2,11 @@
  * The state that all workers of a machine share, in one SQLite file (WAL, no waiting for the disk: losing the last
  * second of it costs nothing). Each question is one or two statements of some 20 µs.
  */
+
 import { randomBytes } from 'node:crypto'
 import { readlinkSync, rmSync } from 'node:fs'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
+import { messageOf } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import { fallen, HOLD_SECONDS, LocalState, MAX_KEPT, type SharedState } from './shared-state.ts'
 
@@ -200,7 +202,7 @@ export class StateFile implements SharedState {
       return result
     } catch (error) {
       if (!this.#complained) {
-        this.#log.write('warn', 'state file', { reason: error instanceof Error ? error.message : String(error) })
+        this.#log.write('warn', 'state file', { reason: messageOf(error) })
       }
       this.#complained = true
       this.#restUntilMs = performance.now() + REST_MS

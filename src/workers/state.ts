@@ -1,6 +1,6 @@
 /** The shared state as configured: memory, the machine's file, or Redis above it. */
 import { join } from 'node:path'
-import { GatewayError } from '../base/errors.ts'
+import { GatewayError, messageOf } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import { makeFolder } from '../net/make-folder.ts'
 import { type Died, RedisState } from './redis-state.ts'
@@ -19,7 +19,7 @@ function openFile(directory: string, name: string, log: Log, died?: Died): Share
     makeFolder(directory, 0o700)
     return new StateFile(join(directory, 'state.sqlite'), name, log, undefined, undefined, died)
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error)
+    const reason = messageOf(error)
     log.write('warn', 'state file', { directory, reason, instead: 'each worker counts for itself' })
     return new LocalState()
   }

@@ -4,9 +4,9 @@
  */
 import cluster from 'node:cluster'
 import type { Socket } from 'node:net'
-import { parseConfigFile, printConfigError } from '../base/config/config-file.ts'
+import { parseConfigFile } from '../base/config/config-file.ts'
 import { programConfig } from '../base/config/merge.ts'
-import { atOption, layersOf, reasonOf } from '../base/config/places.ts'
+import { atOption, layersOf, placedReasonOf } from '../base/config/places.ts'
 import { asGatewayError } from '../base/errors.ts'
 import type { ToGuard, ToWorker } from '../base/hand-over.ts'
 import type { Log } from '../base/log.ts'
@@ -108,8 +108,8 @@ class Worker {
       })
       this.#tell({ t: 'ready' })
     } catch (error) {
-      const { code, detail } = asGatewayError(error)
-      const reason = 'line' in detail ? printConfigError(detail) : reasonOf(error)
+      const { code } = asGatewayError(error)
+      const reason = placedReasonOf(error)
       this.#log?.write('error', 'worker start failed', { code, reason })
       const exit = (): void => process.exit(code === 'CONFIG_INVALID' ? CONFIG_EXIT : INTERNAL_EXIT)
       setTimeout(exit, LAST_WORD_MS)

@@ -3,7 +3,7 @@
  * when a value is used (a file that is not there, a key of another certificate), long after the text was parsed.
  */
 import { asGatewayError, GatewayError } from '../errors.ts'
-import type { Block, ConfigFile, DaemonEntry } from './config-file.ts'
+import { type Block, type ConfigFile, type DaemonEntry, printConfigError } from './config-file.ts'
 import type { OptionName } from './options.ts'
 
 export interface Layer {
@@ -72,4 +72,10 @@ export function reasonOf(error: unknown): string {
   if (code === 'INTERNAL') return error instanceof Error ? error.message : message
   const { reason, key, text } = detail
   return String(reason ?? (key === undefined ? (text ?? message) : `${key}: ${text}`))
+}
+
+/** The same, with the place in the text where that is what cannot be read. */
+export function placedReasonOf(error: unknown): string {
+  const { detail } = asGatewayError(error)
+  return 'line' in detail ? printConfigError(detail) : reasonOf(error)
 }

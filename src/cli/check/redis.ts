@@ -1,8 +1,10 @@
 /** Does the Redis that several machines share answer, and may we run scripts there? Its address is shown without its password. */
+
 import { Redis } from 'ioredis'
 import type { ConfigFile } from '../../base/config/config-file.ts'
 import { programConfig } from '../../base/config/merge.ts'
 import { layersOf, whereSet } from '../../base/config/places.ts'
+import { messageOf } from '../../base/errors.ts'
 import { redisUrl } from '../../workers/state.ts'
 import { adviceOn, codeOf } from './reach.ts'
 import type { Report } from './report.ts'
@@ -43,7 +45,7 @@ export async function checkRedis(file: ConfigFile, report: Report, timeoutMs: nu
 }
 
 function reasonOf(error: unknown): string {
-  const text = error instanceof Error ? error.message : String(error)
+  const text = messageOf(error)
   if (/^(?:WRONGPASS|NOAUTH)|invalid password/.test(text)) return `${text}: correct the password in redis`
   if (/^NOPERM/.test(text)) return `${text}: its user must be allowed EVAL, EVALSHA, SCRIPT and the keys vesmail:*`
   if (/timed? ?out/i.test(text)) return adviceOn('TIMEOUT', { address: 'redis', ca: 'redis' })

@@ -2,12 +2,14 @@
  * The demo's gateway: the real `vesmail daemon` with a configuration in a temporary folder, embedded key repository
  * included, and the real command line for accounts. Nothing here knows how they work inside.
  */
+
 import { spawn } from 'node:child_process'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import { messageOf } from '../../base/errors.ts'
 import { ownCertificate } from '../../net/certificates.ts'
 import type { Provider } from '../sandbox/provider.ts'
 
@@ -137,7 +139,7 @@ export async function startGateway(options: GatewayOptions): Promise<DemoGateway
     await untilExists(tokenFile)
   } catch (error) {
     await stop()
-    throw new Error(`${error instanceof Error ? error.message : error}; its log:\n${lines.slice(-20).join('\n')}`)
+    throw new Error(`${messageOf(error)}; its log:\n${lines.slice(-20).join('\n')}`)
   }
   return {
     ports,
